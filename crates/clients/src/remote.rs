@@ -1,0 +1,89 @@
+//! The traits of `contracts`, each over a [`Transport`].
+
+use async_trait::async_trait;
+use contracts::auth::{self, Jwks, NewUser, ServiceSignIn, SignIn, Token, UserList, UserView};
+use contracts::drift::{self, Summary, SummaryRequest};
+use contracts::feedback::{self, FeedbackList, NewFeedback, Submitted};
+use contracts::inference::{self, Answered, Loaded, LoadedList, PredictTask, Target};
+use contracts::router::{
+    self, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
+    SetAlias, SetEnabled,
+};
+use contracts::{
+    ApiError, AuthApi, Call, Done, DriftApi, FeedbackApi, Framed, InferenceApi, RouterApi,
+};
+use domain::{Model, ModelName, PredictionId, PredictionRecord, Route, Version};
+
+use crate::Transport;
+
+macro_rules! remote {
+    ($(#[$doc:meta])* $name:ident: $api:ident {
+        $($method:ident($($request:ident: $req:ty)?) -> $res:ty = $endpoint:path;)+
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(pub Transport);
+
+        #[async_trait]
+        impl $api for $name {
+            $(async fn $method(&self, call: Call $(, $request: $req)?) -> Result<$res, ApiError> {
+                self.0.call(&$endpoint, &call, &($($request)?)).await
+            })+
+        }
+    };
+}
+
+remote! {
+    /// The auth service, far away.
+    Auth: AuthApi {
+        sign_in(request: SignIn) -> Token = auth::SIGN_IN;
+        service_token(request: ServiceSignIn) -> Token = auth::SERVICE_TOKEN;
+        jwks() -> Jwks = auth::JWKS;
+        users() -> UserList = auth::USERS;
+        create_user(request: NewUser) -> UserView = auth::CREATE_USER;
+    }
+}
+
+remote! {
+    /// The router service, far away.
+    Router: RouterApi {
+        predict(request: Framed<PredictRequest>) -> Framed<Answered> = router::PREDICT;
+        prediction(id: PredictionId) -> PredictionRecord = router::PREDICTION;
+        models() -> ModelList = router::MODELS;
+        model(name: ModelName) -> ModelDetail = router::MODEL;
+        create_model(request: NewModel) -> Model = router::CREATE_MODEL;
+        create_version(request: Framed<NewVersion>) -> Version = router::CREATE_VERSION;
+        version(target: Target) -> Version = router::VERSION;
+        set_alias(request: SetAlias) -> Model = router::SET_ALIAS;
+        route(model: ModelName) -> Route = router::ROUTE;
+        put_route(request: PutRoute) -> Route = router::PUT_ROUTE;
+        set_enabled(request: SetEnabled) -> Done = router::SET_ENABLED;
+        readiness() -> Readiness = router::READINESS;
+    }
+}
+
+remote! {
+    /// An inference replica, far away.
+    Inference: InferenceApi {
+        predict(request: Framed<PredictTask>) -> Framed<Answered> = inference::PREDICT;
+        check(version: Version) -> Loaded = inference::CHECK;
+        load(version: Version) -> Loaded = inference::LOAD;
+        unload(target: Target) -> Done = inference::UNLOAD;
+        loaded() -> LoadedList = inference::LOADED;
+    }
+}
+
+remote! {
+    /// The feedback service, far away.
+    Feedback: FeedbackApi {
+        submit(request: NewFeedback) -> Submitted = feedback::SUBMIT;
+        of_prediction(id: PredictionId) -> FeedbackList = feedback::OF_PREDICTION;
+    }
+}
+
+remote! {
+    /// The drift service, far away.
+    Drift: DriftApi {
+        summary(request: SummaryRequest) -> Summary = drift::SUMMARY;
+    }
+}

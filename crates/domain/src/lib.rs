@@ -1,0 +1,23 @@
+//! What things are: ids, manifests, versions, routes, records, principals.
+//!
+//! Reading order: [`ids`], [`manifest`], [`registry`], [`route`], [`prediction`], [`principal`].
+//!
+//! Invariant: this crate does no IO, and fails for no reason but its input.
+
+pub mod clock;
+pub mod feedback;
+pub mod ids;
+pub mod manifest;
+pub mod prediction;
+pub mod principal;
+pub mod registry;
+pub mod route;
+
+pub use clock::Clock;
+pub use feedback::{Feedback, Outcome};
+pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
+pub use manifest::{Manifest, Modality, Task};
+pub use prediction::PredictionRecord;
+pub use principal::{Principal, Role, User};
+pub use registry::{FileRef, Model, Version};
+pub use route::Route;

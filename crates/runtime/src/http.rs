@@ -1,0 +1,30 @@
+//! The HTTP kit: a server, internal endpoints, public routes with their roles, problem documents.
+
+mod access;
+mod caller;
+mod internal;
+mod observe;
+mod problem;
+mod server;
+
+pub use access::{Access, PublicRoute, mount, public};
+pub use caller::Caller;
+pub use internal::{InternalRoutes, bind};
+pub use problem::{ErrorFace, Problem, problem_json};
+pub use server::{App, Server, prometheus_text};
+
+/// Binds a service's endpoints to the methods of its trait:
+/// `bind_all!(routes, api, { PREDICT => predict(request), JWKS => jwks() })`.
+#[macro_export]
+macro_rules! bind_all {
+    ($routes:expr, $api:expr, { $($endpoint:expr => $method:ident($($request:ident)?)),+ $(,)? }) => {
+        $({
+            let api = ::std::sync::Arc::clone(&$api);
+            $crate::http::bind($routes, &$endpoint, move |call, _request| {
+                let api = ::std::sync::Arc::clone(&api);
+                $(let $request = _request;)?
+                async move { api.$method(call $(, $request)?).await }
+            });
+        })+
+    };
+}

@@ -1,0 +1,87 @@
+//! The [`Call`] of a request: id, trace, deadline, and the principal its token proves.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use contracts::call::AccessToken;
+use contracts::{ApiError, Call, Deadline, ErrorCode, TraceContext};
+use domain::RequestId;
+
+use super::problem::Problem;
+use crate::Authenticator;
+
+/// The header with a request's id, in and out.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+/// The header with the time left, milliseconds.
+pub(super) const DEADLINE: &str = "x-deadline-ms";
+
+/// Hands a handler the [`Call`] of its request. Only a route whose access was checked has one.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Call);
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // A route that names nobody is denied.
+        let denied = || {
+            Problem(ApiError::new(
+                ErrorCode::Forbidden,
+                "this route names no role: nobody may use it",
+            ))
+        };
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(denied))
+    }
+}
+
+/// The request's id, taken from the client or made.
+pub(super) fn request_id(request: &HttpRequest) -> RequestId {
+    match request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()) {
+        Some(text) => RequestId::accept(text),
+        None => RequestId::new(),
+    }
+}
+
+/// Builds the call. A token that is there must be good, also where none is needed.
+pub(super) async fn authenticate(
+    request: &ServiceRequest,
+    authenticator: &Arc<Authenticator>,
+    request_timeout: Duration,
+) -> Result<Call, ApiError> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let asked = text(DEADLINE).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let request_id = request.extensions().get::<RequestId>().cloned();
+    let mut call = Call {
+        request_id: request_id.unwrap_or_else(RequestId::new),
+        trace: text("traceparent")
+            .and_then(|parent| TraceContext::accept(parent, text("tracestate").unwrap_or_default()))
+            .unwrap_or_default(),
+        principal: None,
+        token: None,
+        deadline: Deadline::after(
+            asked.map_or(request_timeout, |asked| asked.min(request_timeout)),
+        ),
+    };
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
+        return Ok(call);
+    };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let Some(token) = token else {
+        return Err(ApiError::new(
+            ErrorCode::Unauthenticated,
+            "bearer token refused: the header must read `Authorization: Bearer <token>`",
+        ));
+    };
+    let principal = authenticator.verify(token).await?;
+    call.principal = Some(Arc::unwrap_or_clone(principal));
+    call.token = Some(AccessToken::new(token));
+    Ok(call)
+}

@@ -1,0 +1,123 @@
+//! The server of a process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, HttpServer};
+use contracts::{ApiError, ErrorCode};
+
+use super::observe::{AccessLog, observe};
+use super::problem::{ErrorFace, Problem, problem_json};
+use crate::RuntimeError;
+use crate::settings::Http;
+use crate::telemetry::metrics;
+
+/// What a server serves.
+#[derive(Clone)]
+pub struct App {
+    /// Adds the routes, once per worker thread.
+    pub configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
+    /// How failures look.
+    pub face: fn(&HttpRequest, &ApiError, &str) -> HttpResponse,
+    /// Whether requests are logged.
+    pub access_log: bool,
+}
+
+impl App {
+    /// An app for other services: failures are problem documents. `GET /livez` and `/metrics` come
+    /// with it.
+    pub fn internal(
+        access_log: bool,
+        configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static,
+    ) -> Self {
+        let configure = move |config: &mut ServiceConfig| {
+            config
+                .route("/livez", web::get().to(async || HttpResponse::Ok().body("ok")))
+                .route("/metrics", web::get().to(async || prometheus_text()));
+            configure(config);
+        };
+        Self { configure: Arc::new(configure), face: problem_json, access_log }
+    }
+}
+
+/// The metrics as a response.
+pub fn prometheus_text() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(metrics().render())
+}
+
+/// A server that is listening.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    handle: ServerHandle,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Listens and serves. `setting` names the setting that `listen` came from.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn start(
+        listen: &str,
+        setting: &'static str,
+        settings: &Http,
+        app: App,
+    ) -> Result<Self, RuntimeError> {
+        let failed = |source| RuntimeError::Listen { address: listen.to_owned(), setting, source };
+        let listener = TcpListener::bind(listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let max_body = settings.max_body_bytes;
+        let factory = move || {
+            let configure = Arc::clone(&app.configure);
+            actix_web::App::new()
+                .app_data(PayloadConfig::new(max_body))
+                .app_data(web::JsonConfig::default().limit(max_body))
+                .app_data(ErrorFace(app.face))
+                .app_data(AccessLog(app.access_log))
+                .wrap(from_fn(observe))
+                .configure(move |config| configure(config))
+                .default_service(web::to(unmatched))
+        };
+        let workers = match settings.workers {
+            0 => available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let server = HttpServer::new(factory)
+            .workers(workers)
+            .keep_alive(Duration::from_secs(settings.keep_alive_s))
+            .client_request_timeout(Duration::from_millis(settings.header_timeout_ms))
+            .shutdown_timeout(settings.shutdown_timeout_s)
+            .disable_signals()
+            .listen(listener)
+            .map_err(failed)?
+            .run();
+        let handle = server.handle();
+        Ok(Self { address, handle, task: tokio::spawn(server) })
+    }
+
+    /// Takes no new requests, lets those under way end, and returns.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = self.task.await {
+            tracing::error!(%error, "the HTTP server failed");
+        }
+    }
+}
+
+async fn unmatched(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let verb = if *request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
+    let shown: String = request.path().chars().take(200).collect();
+    Err(Problem(ApiError::new(
+        ErrorCode::NotFound,
+        format!("there is no `{verb} {shown}`: see `GET /docs` for what there is"),
+    )))
+}

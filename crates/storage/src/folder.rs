@@ -1,0 +1,179 @@
+//! Artefacts in a local folder: a file per digest, `ab/cdef...`, never changed once it is there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::ports::Artifacts;
+
+/// A folder of artefacts.
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let folder = Self { root: path.to_owned() };
+        tokio::fs::create_dir_all(path)
+            .await
+            .map_err(|cause| StoreError::Open { store: folder.url(), source: cause.into() })?;
+        Ok(folder)
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+
+    fn unavailable(&self, action: &'static str, cause: io::Error) -> StoreError {
+        StoreError::Unavailable { store: self.url(), action, source: cause.into() }
+    }
+
+    /// Runs what reads, writes or hashes whole files off the asynchronous threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done.map_err(|cause| self.unavailable(action, cause)),
+            Err(cause) => Err(self.unavailable(action, io::Error::other(cause))),
+        }
+    }
+}
+
+#[async_trait]
+impl Artifacts for Folder {
+    async fn put(&self, bytes: Bytes) -> Result<String, StoreError> {
+        let root = self.root.clone();
+        self.blocking("keep an artefact", move || {
+            let sha256 = digest(&bytes);
+            let Some(file) = place(&root, &sha256) else {
+                return Err(io::Error::other(format!("digest `{sha256}` has no place")));
+            };
+            // A damaged file is put right: the same upload mends it.
+            let known = read_if_there(&file)?.is_some_and(|found| found == bytes);
+            if !known {
+                write(&file, &bytes)?;
+            }
+            Ok(sha256)
+        })
+        .await
+    }
+
+    async fn get(&self, sha256: &str) -> Result<Bytes, StoreError> {
+        let not_found = || StoreError::NotFound { what: "artefact", id: sha256.to_owned() };
+        let file = place(&self.root, sha256).ok_or_else(not_found)?;
+        let found = self
+            .blocking("read an artefact", move || {
+                Ok(read_if_there(&file)?.map(|bytes| (digest(&bytes), bytes)))
+            })
+            .await?;
+        let (found, bytes) = found.ok_or_else(not_found)?;
+        if found != sha256 {
+            return Err(StoreError::Tampered { sha256: sha256.to_owned(), found });
+        }
+        Ok(bytes.into())
+    }
+}
+
+/// Where the bytes with this digest lie; `None` if it is no digest in lower-case hex.
+fn place(root: &Path, sha256: &str) -> Option<PathBuf> {
+    let is_digest =
+        sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let (folder, file) = sha256.split_at_checked(2)?;
+    is_digest.then(|| root.join(folder).join(file))
+}
+
+fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Writes the whole file or none of it, durably. Of two at once, the last one stays: both wrote
+/// the same.
+fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = file.parent().ok_or(ErrorKind::NotFound)?;
+    fs::create_dir_all(folder)?;
+    let half_done = folder.join(format!(".{}.tmp", Uuid::now_v7()));
+    let written = (|| {
+        let mut out = OpenOptions::new().write(true).create_new(true).open(&half_done)?;
+        out.write_all(bytes)?;
+        out.sync_all()?;
+        fs::rename(&half_done, file)?;
+        // The name is durable only once its folder is.
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // What remains is under a name that nobody reads; the first failure is the one to tell.
+        fs::remove_file(&half_done).ok();
+    }
+    written
+}
+
+/// SHA-256 in lower-case hex.
+fn digest(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        hex.extend(char::from_digit(u32::from(byte >> 4), 16));
+        hex.extend(char::from_digit(u32::from(byte & 15), 16));
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_has_one_place_and_a_path_has_none() {
+        let sha256 = digest(b"abc");
+        assert_eq!(sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let expected = "/r/ba/7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(place(Path::new("/r"), &sha256), Some(PathBuf::from(expected)));
+        for bad in ["", "ab", "../../etc/passwd", &sha256.to_uppercase(), &"é".repeat(32)] {
+            assert_eq!(place(Path::new("/r"), bad), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn changed_bytes_are_tampered_and_the_same_upload_mends_them() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).await.unwrap();
+        let sha256 = folder.put(Bytes::from_static(b"model")).await.unwrap();
+        let file = place(root.path(), &sha256).unwrap();
+
+        for changed in [&b"other"[..], b"", b"model and more"] {
+            fs::write(&file, changed).unwrap();
+            let error = folder.get(&sha256).await.unwrap_err();
+            assert!(
+                matches!(&error, StoreError::Tampered { sha256: asked, .. } if *asked == sha256),
+                "{error}"
+            );
+        }
+        folder.put(Bytes::from_static(b"model")).await.unwrap();
+        assert_eq!(folder.get(&sha256).await.unwrap(), "model");
+    }
+
+    #[tokio::test]
+    async fn nothing_half_done_is_left_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).await.unwrap();
+        let sha256 = folder.put(Bytes::from_static(b"model")).await.unwrap();
+        let file = place(root.path(), &sha256).unwrap();
+        // A folder in the file's place lets the last step fail.
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        let error = folder.put(Bytes::from_static(b"model")).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+}

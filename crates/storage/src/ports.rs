@@ -1,0 +1,99 @@
+//! The ports: what the services need of a store, cut by need. Domain types in and out.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::{
+    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+};
+use time::OffsetDateTime;
+
+use crate::StoreError;
+
+/// User accounts.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// Adds a user. `Conflict` if the user name is taken.
+    async fn create_user(&self, user: User) -> Result<(), StoreError>;
+    /// The user who signs in with this name.
+    async fn user_by_name(&self, username: &str) -> Result<Option<User>, StoreError>;
+    /// All users, by name.
+    async fn users(&self) -> Result<Vec<User>, StoreError>;
+}
+
+/// Models and their versions.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Adds a model. `Conflict` if the name is taken.
+    async fn create_model(&self, model: Model) -> Result<(), StoreError>;
+    /// One model.
+    async fn model(&self, name: &ModelName) -> Result<Option<Model>, StoreError>;
+    /// All models, by name.
+    async fn models(&self) -> Result<Vec<Model>, StoreError>;
+    /// Adds a version under the next number of its model, whatever number it came with, and
+    /// returns it so. Two at once get two numbers. `NotFound` if there is no such model.
+    async fn create_version(&self, version: Version) -> Result<Version, StoreError>;
+    /// The versions of one model, or of all, in order.
+    async fn versions(&self, model: Option<&ModelName>) -> Result<Vec<Version>, StoreError>;
+    /// Sets, moves or (with `None`) removes an alias. `NotFound` if there is no such model or
+    /// version.
+    async fn set_alias(
+        &self,
+        model: &ModelName,
+        alias: &str,
+        version: Option<VersionId>,
+    ) -> Result<(), StoreError>;
+    /// Allows or forbids serving one version, or all of the model's. `NotFound` if there is none.
+    async fn set_enabled(
+        &self,
+        model: &ModelName,
+        version: Option<VersionId>,
+        enabled: bool,
+    ) -> Result<(), StoreError>;
+}
+
+/// Routes, with every earlier form of each.
+#[async_trait]
+pub trait Routes: Send + Sync {
+    /// The route in force.
+    async fn route(&self, model: &ModelName) -> Result<Option<Route>, StoreError>;
+    /// All routes in force, by model.
+    async fn routes(&self) -> Result<Vec<Route>, StoreError>;
+    /// Puts a route in force, if its generation is one more than the one in force (1 for the
+    /// first), and keeps it in the history. `Conflict` if another change came first.
+    async fn put_route(&self, route: Route) -> Result<(), StoreError>;
+}
+
+/// The log of answered predictions.
+#[async_trait]
+pub trait PredictionLog: Send + Sync {
+    /// Adds records. One whose id is known already is passed over, so a replay never doubles.
+    async fn append(&self, records: &[PredictionRecord]) -> Result<(), StoreError>;
+    /// One record.
+    async fn get(&self, id: PredictionId) -> Result<Option<PredictionRecord>, StoreError>;
+    /// A model's newest records since a moment, newest first, `limit` at most.
+    async fn since(
+        &self,
+        model: &ModelName,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<PredictionRecord>, StoreError>;
+}
+
+/// Ground truth.
+#[async_trait]
+pub trait FeedbackStore: Send + Sync {
+    /// Adds feedback; tells whether it was new. The same prediction, outcome and source is known.
+    async fn add(&self, feedback: Feedback) -> Result<bool, StoreError>;
+    /// All feedback of one prediction, oldest first.
+    async fn of_prediction(&self, id: PredictionId) -> Result<Vec<Feedback>, StoreError>;
+}
+
+/// Model files, each found by its SHA-256.
+#[async_trait]
+pub trait Artifacts: Send + Sync {
+    /// Keeps the bytes and returns their SHA-256, lower-case hex. Known bytes are kept once.
+    async fn put(&self, bytes: Bytes) -> Result<String, StoreError>;
+    /// The bytes with this SHA-256, verified. `NotFound` if absent; `Tampered` if they are not
+    /// what the digest says.
+    async fn get(&self, sha256: &str) -> Result<Bytes, StoreError>;
+}

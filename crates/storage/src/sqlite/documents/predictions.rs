@@ -1,0 +1,100 @@
+//! The log of answered predictions.
+
+use async_trait::async_trait;
+use domain::{ModelName, PredictionId, PredictionRecord};
+use sqlx::QueryBuilder;
+use time::OffsetDateTime;
+
+use super::DocumentsFile;
+use crate::ports::PredictionLog;
+use crate::sqlite::nanoseconds;
+use crate::{StoreError, json};
+
+/// Rows per statement; four variables each, of the 32,766 that SQLite takes.
+const ROWS_PER_INSERT: usize = 500;
+
+#[async_trait]
+impl PredictionLog for DocumentsFile {
+    async fn append(&self, records: &[PredictionRecord]) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let rows = records.iter().map(Row::of).collect::<Result<Vec<_>, _>>()?;
+        let action = "append predictions";
+        let mut change = self.0.change(action).await?;
+        for chunk in rows.chunks(ROWS_PER_INSERT) {
+            QueryBuilder::new(
+                "INSERT OR IGNORE INTO predictions (prediction_id, model, at_ns, record) ",
+            )
+            .push_values(chunk, |mut values, row| {
+                values
+                    .push_bind(row.id.as_str())
+                    .push_bind(row.model)
+                    .push_bind(row.at_ns)
+                    .push_bind(row.record.as_str());
+            })
+            .build()
+            .execute(&mut *change)
+            .await
+            .map_err(self.0.during(action))?;
+        }
+        change.commit().await.map_err(self.0.during(action))
+    }
+
+    async fn get(&self, id: PredictionId) -> Result<Option<PredictionRecord>, StoreError> {
+        let id = id.to_string();
+        let record: Option<String> =
+            sqlx::query_scalar("SELECT record FROM predictions WHERE prediction_id = ?")
+                .bind(&id)
+                .fetch_optional(&self.0.read)
+                .await
+                .map_err(self.0.during("read a prediction"))?;
+        record.map(|record| json::read("prediction", &id, &record)).transpose()
+    }
+
+    async fn since(
+        &self,
+        model: &ModelName,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<PredictionRecord>, StoreError> {
+        let action = "read a model's predictions";
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT prediction_id, record FROM predictions WHERE model = ? AND at_ns >= ? \
+             ORDER BY at_ns DESC, prediction_id DESC LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(nanoseconds(since))
+        .bind(limit)
+        .fetch_all(&self.0.read)
+        .await
+        .map_err(self.0.during(action))?;
+        // Thousands of records take too long for an asynchronous thread.
+        let read =
+            move || rows.iter().map(|(id, text)| json::read("prediction", id, text)).collect();
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|cause| StoreError::Failed {
+            store: self.0.url.clone(),
+            action,
+            source: cause.into(),
+        })?
+    }
+}
+
+struct Row<'a> {
+    id: String,
+    model: &'a str,
+    at_ns: i64,
+    record: String,
+}
+
+impl<'a> Row<'a> {
+    fn of(record: &'a PredictionRecord) -> Result<Self, StoreError> {
+        let id = record.prediction_id.to_string();
+        json::finite("prediction", &id, "propensity", record.decision.propensity)?;
+        json::finite("prediction", &id, "confidence", record.confidence.unwrap_or_default())?;
+        json::finite("prediction", &id, "value", record.value.unwrap_or_default())?;
+        let text = json::write("prediction", &id, record)?;
+        Ok(Self { id, model: record.model.as_str(), at_ns: nanoseconds(record.at), record: text })
+    }
+}

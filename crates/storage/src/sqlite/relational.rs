@@ -1,0 +1,39 @@
+//! Accounts, registry and routes in one file.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::{Database, Schema, WAITS};
+use crate::StoreError;
+use crate::stores::Check;
+
+mod accounts;
+mod registry;
+mod routes;
+
+const SCHEMA: Schema = Schema {
+    applied: "relational_migrations",
+    migrations: &[(
+        1,
+        "accounts, registry, routes",
+        include_str!("../../../../migrations/sqlite/relational/0001_accounts_registry_routes.sql"),
+    )],
+};
+
+/// The file that serves [`Accounts`](crate::ports::Accounts),
+/// [`Registry`](crate::ports::Registry) and [`Routes`](crate::ports::Routes).
+pub(crate) struct RelationalFile(Database);
+
+impl RelationalFile {
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        Database::open(path, &SCHEMA, &WAITS).await.map(Self)
+    }
+}
+
+#[async_trait]
+impl Check for RelationalFile {
+    async fn check(&self) -> Result<(), StoreError> {
+        self.0.check().await
+    }
+}

@@ -1,0 +1,28 @@
+//! The auth service by itself.
+
+use std::sync::Arc;
+
+use auth::{DEFAULTS, Deps, Settings, build, http};
+use clap::Parser;
+use contracts::AuthApi;
+use runtime::service::{Arguments, run_service};
+use runtime::{Authenticator, Process, SystemClock, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let Some(mut settings) = arguments.service::<Settings>("auth", DEFAULTS)? else {
+        return Ok(());
+    };
+    let _telemetry = telemetry::init("auth", &settings.telemetry)?;
+    settings.own.resolve(&settings.data_dir);
+    let deps = Deps {
+        accounts: storage::relational(&settings.storage.relational).await?.accounts,
+        clock: Arc::new(SystemClock),
+    };
+    let service = build(settings.own.clone(), deps).await?;
+    service.first_start().await?.announce();
+    let api: Arc<dyn AuthApi> = service;
+    let authenticator = Authenticator::new(Arc::clone(&api), Arc::new(SystemClock));
+    Ok(run_service("auth", &settings, &Process::default(), authenticator, api, http).await?)
+}

@@ -1,0 +1,27 @@
+//! The drift service by itself.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use contracts::DriftApi;
+use drift::{DEFAULTS, Deps, Settings, build, http};
+use runtime::service::{Arguments, run_service};
+use runtime::{Authenticator, Process, SystemClock, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let Some(settings) = arguments.service::<Settings>("drift", DEFAULTS)? else {
+        return Ok(());
+    };
+    let _telemetry = telemetry::init("drift", &settings.telemetry)?;
+    let documents = storage::documents(&settings.storage.documents).await?;
+    let deps = Deps {
+        predictions: documents.predictions,
+        clock: Arc::new(SystemClock),
+    };
+    let api: Arc<dyn DriftApi> = build(settings.own.clone(), deps)?;
+    let auth = clients::auth(&settings.services.auth)?;
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    Ok(run_service("drift", &settings, &Process::default(), authenticator, api, http).await?)
+}

@@ -1,0 +1,28 @@
+//! The feedback service by itself.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use contracts::FeedbackApi;
+use feedback::{DEFAULTS, Deps, Settings, build, http};
+use runtime::service::{Arguments, run_service};
+use runtime::{Authenticator, Process, SystemClock, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let Some(settings) = arguments.service::<Settings>("feedback", DEFAULTS)? else {
+        return Ok(());
+    };
+    let _telemetry = telemetry::init("feedback", &settings.telemetry)?;
+    let documents = storage::documents(&settings.storage.documents).await?;
+    let deps = Deps {
+        feedback: documents.feedback,
+        predictions: documents.predictions,
+        clock: Arc::new(SystemClock),
+    };
+    let api: Arc<dyn FeedbackApi> = build(settings.own.clone(), deps);
+    let auth = clients::auth(&settings.services.auth)?;
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    Ok(run_service("feedback", &settings, &Process::default(), authenticator, api, http).await?)
+}

@@ -1,0 +1,14 @@
+//! `[feedback]`: see `settings.default.toml`, which says what each is.
+
+use serde::Deserialize;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("settings.default.toml");
+
+/// `[feedback]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file says it")]
+pub struct Settings {
+    pub max_label_chars: usize,
+}

@@ -1,0 +1,154 @@
+//! Every public route with its role, in one table.
+
+mod auth;
+mod docs;
+mod face;
+mod health;
+mod outcomes;
+mod predict;
+mod registry;
+mod upload;
+mod v2;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::web::{Data, ServiceConfig};
+use domain::Role;
+use runtime::Authenticator;
+use runtime::http::Access::{Anyone, Roles, SignedIn};
+use runtime::http::{PublicRoute, mount, public};
+
+use crate::Gateway;
+
+pub use docs::openapi;
+pub use face::error_face;
+
+const ADMIN: &[Role] = &[Role::Admin];
+const ENGINEER: &[Role] = &[Role::Engineer];
+const ANALYST: &[Role] = &[Role::Analyst];
+const CLIENT: &[Role] = &[Role::Client];
+
+/// The public API: where, for whom, what answers. A route that is not here is not there.
+pub fn routes() -> Vec<PublicRoute> {
+    let get = Method::GET;
+    let post = Method::POST;
+    let put = Method::PUT;
+    let delete = Method::DELETE;
+    vec![
+        public(get.clone(), "/livez", Anyone, health::livez),
+        public(get.clone(), "/readyz", Anyone, health::readyz),
+        public(get.clone(), "/healthz", Anyone, health::livez),
+        public(get.clone(), "/health", Anyone, health::health),
+        public(get.clone(), "/metrics", Anyone, health::metrics),
+        public(get.clone(), "/openapi.json", Anyone, docs::document),
+        public(get.clone(), "/docs", Anyone, docs::redirect),
+        public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
+        public(post.clone(), "/api/v1/auth/token", Anyone, auth::token),
+        public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
+        public(get.clone(), "/api/v1/users", Roles(ADMIN), auth::users),
+        public(post.clone(), "/api/v1/users", Roles(ADMIN), auth::create_user),
+        public(get.clone(), "/api/v1/models", SignedIn, registry::models),
+        public(post.clone(), "/api/v1/models", Roles(ENGINEER), registry::create_model),
+        public(get.clone(), "/api/v1/models/{model}", SignedIn, registry::model),
+        public(get.clone(), "/api/v1/models/{model}/versions", SignedIn, registry::versions),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/versions",
+            Roles(ENGINEER),
+            upload::create_version,
+        ),
+        public(
+            get.clone(),
+            "/api/v1/models/{model}/versions/{version}",
+            SignedIn,
+            registry::version,
+        ),
+        public(
+            get.clone(),
+            "/api/v1/models/{model}/versions/{version}/card",
+            SignedIn,
+            registry::card,
+        ),
+        public(
+            put.clone(),
+            "/api/v1/models/{model}/aliases/{alias}",
+            Roles(ENGINEER),
+            registry::set_alias,
+        ),
+        public(
+            delete.clone(),
+            "/api/v1/models/{model}/aliases/{alias}",
+            Roles(ENGINEER),
+            registry::remove_alias,
+        ),
+        public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
+        public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(
+            get.clone(),
+            "/api/v1/models/{model}/metrics-summary",
+            Roles(ANALYST),
+            outcomes::metrics_summary,
+        ),
+        public(post.clone(), "/api/v1/models/{model}/predict", Roles(CLIENT), predict::predict),
+        public(get.clone(), "/api/v1/predictions/{id}", SignedIn, predict::prediction),
+        public(
+            get.clone(),
+            "/api/v1/predictions/{id}/feedback",
+            Roles(ANALYST),
+            outcomes::feedback_of,
+        ),
+        public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback),
+        public(post.clone(), "/predict", Roles(CLIENT), predict::predict_default),
+        public(get.clone(), "/v2", Anyone, v2::server_metadata),
+        public(get.clone(), "/v2/health/live", Anyone, v2::live),
+        public(get.clone(), "/v2/health/ready", Anyone, v2::ready),
+        public(get.clone(), "/v2/models/{model}", SignedIn, v2::model_metadata),
+        public(get.clone(), "/v2/models/{model}/ready", Anyone, v2::model_ready),
+        public(post.clone(), "/v2/models/{model}/infer", Roles(CLIENT), v2::infer),
+        public(
+            get.clone(),
+            "/v2/models/{model}/versions/{version}",
+            SignedIn,
+            v2::version_metadata,
+        ),
+        public(
+            get.clone(),
+            "/v2/models/{model}/versions/{version}/ready",
+            Anyone,
+            v2::version_ready,
+        ),
+        public(
+            post.clone(),
+            "/v2/models/{model}/versions/{version}/infer",
+            Roles(CLIENT),
+            v2::infer_version,
+        ),
+        public(post.clone(), "/v2/repository/index", SignedIn, v2::repository_index),
+        public(
+            post.clone(),
+            "/v2/repository/models/{model}/load",
+            Roles(ENGINEER),
+            v2::repository_load,
+        ),
+        public(
+            post,
+            "/v2/repository/models/{model}/unload",
+            Roles(ENGINEER),
+            v2::repository_unload,
+        ),
+    ]
+}
+
+/// Puts the public API in place.
+pub fn configure(
+    config: &mut ServiceConfig,
+    gateway: &Arc<Gateway>,
+    authenticator: &Arc<Authenticator>,
+    request_timeout: Duration,
+) {
+    config.app_data(Data::from(Arc::clone(gateway)));
+    mount(config, routes(), authenticator, request_timeout);
+    config.service(docs::page());
+}

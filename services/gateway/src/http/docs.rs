@@ -1,0 +1,150 @@
+//! The API's description: `/openapi.json`, and a page to read and try it.
+
+use std::sync::LazyLock;
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, Responder};
+use contracts::FieldError;
+use runtime::http::Access;
+use serde_json::{Value, json};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::{auth, health, outcomes, predict, registry, routes, upload, v2};
+
+/// How every failure looks (RFC 9457).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only for the document")]
+struct Problem {
+    /// Always `about:blank`: the code says what kind it is.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What happened and how to mend it.
+    detail: String,
+    /// This occurrence: `urn:request:<request id>`.
+    instance: String,
+    /// One of a closed list.
+    code: contracts::ErrorCode,
+    /// The id to search the logs for.
+    request_id: String,
+    /// The values at fault, if values are.
+    errors: Option<Vec<FieldError>>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "AI Decision Engine",
+        description = "Serves models, decides which version answers, and logs every prediction.\n\nSign in at `POST /api/v1/auth/token` and send the token as `Authorization: Bearer <token>`.",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
+    ),
+    paths(
+        health::livez,
+        health::readyz,
+        health::healthz,
+        health::health,
+        health::metrics,
+        document,
+        redirect,
+        auth::jwks,
+        auth::token,
+        auth::me,
+        auth::users,
+        auth::create_user,
+        registry::models,
+        registry::create_model,
+        registry::model,
+        registry::versions,
+        upload::create_version,
+        registry::version,
+        registry::card,
+        registry::set_alias,
+        registry::remove_alias,
+        registry::route,
+        registry::put_route,
+        outcomes::metrics_summary,
+        predict::predict,
+        predict::prediction,
+        outcomes::feedback_of,
+        outcomes::submit_feedback,
+        predict::predict_default,
+        v2::server_metadata,
+        v2::live,
+        v2::ready,
+        v2::model_metadata,
+        v2::model_ready,
+        v2::infer,
+        v2::version_metadata,
+        v2::version_ready,
+        v2::infer_version,
+        v2::repository_index,
+        v2::repository_load,
+        v2::repository_unload,
+    ),
+    components(schemas(Problem, contracts::ErrorCode, FieldError))
+)]
+struct Document;
+
+/// The whole document: what `utoipa` gathers from the handlers, with each route's roles and the
+/// form of failures added from the table of routes.
+///
+/// # Panics
+/// Never: the document is plain data.
+pub fn openapi() -> Value {
+    #[expect(clippy::expect_used, reason = "plain data")]
+    let mut document = serde_json::to_value(Document::openapi()).expect("plain data");
+    for route in routes() {
+        let method = route.method.as_str().to_lowercase();
+        let pointer = format!("/paths/{}/{method}", route.path.replace('/', "~1"));
+        let Some(Value::Object(operation)) = document.pointer_mut(&pointer) else { continue };
+        let roles: Vec<&str> = match route.access {
+            Access::Anyone => vec![],
+            Access::SignedIn => vec!["admin", "engineer", "analyst", "client"],
+            Access::Roles(roles) => roles.iter().map(|role| role.as_str()).collect(),
+        };
+        let face = if route.path.starts_with("/v2") {
+            json!({"description": "Failure, as the protocol has it.", "content": {"application/json": {"schema": {
+                "type": "object", "required": ["error"],
+                "properties": {"error": {"type": "string"}, "request_id": {"type": "string"}}}}}})
+        } else {
+            json!({"description": "Failure.", "content": {"application/problem+json": {"schema": {
+                "$ref": "#/components/schemas/Problem"}}}})
+        };
+        if let Some(Value::Object(responses)) = operation.get_mut("responses") {
+            responses.insert("default".to_owned(), face);
+        }
+        let needs_token = !roles.is_empty();
+        operation.insert("x-roles".to_owned(), json!(roles));
+        if needs_token {
+            operation.insert("security".to_owned(), json!([{"bearer": []}]));
+        }
+    }
+    if let Some(Value::Object(components)) = document.get_mut("components") {
+        let bearer = json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"});
+        components.insert("securitySchemes".to_owned(), json!({"bearer": bearer}));
+    }
+    document
+}
+
+static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_string());
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "docs", responses((status = 200, body = Object)))]
+pub(super) async fn document() -> impl Responder {
+    HttpResponse::Ok().content_type("application/json").body(TEXT.as_str())
+}
+
+/// The page that shows it.
+#[utoipa::path(get, path = "/docs", tag = "docs", responses((status = 308, description = "The page is at `/docs/`.")))]
+pub(super) async fn redirect() -> impl Responder {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
+}
+
+/// The page's files.
+pub(super) fn page() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}")
+        .config(Config::from("/openapi.json").persist_authorization(false).doc_expansion("list"))
+}

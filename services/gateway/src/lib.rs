@@ -1,0 +1,60 @@
+//! The gateway: the public door. It checks who calls, and hands on; it holds no state.
+//!
+//! Reading order: [`http`] (every public route with its role), then one file there per area.
+//! [`card`] renders a model card.
+
+pub mod card;
+pub mod http;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::{AuthApi, DriftApi, FeedbackApi, RouterApi};
+use runtime::Authenticator;
+use runtime::http::App;
+use runtime::settings::Http;
+
+pub use settings::{DEFAULTS, Settings};
+
+/// What the gateway needs.
+#[derive(Clone)]
+pub struct Deps {
+    /// Users and tokens.
+    pub auth: Arc<dyn AuthApi>,
+    /// Models, routes, predictions.
+    pub router: Arc<dyn RouterApi>,
+    /// Ground truth.
+    pub feedback: Arc<dyn FeedbackApi>,
+    /// What live predictions look like.
+    pub drift: Arc<dyn DriftApi>,
+    /// Verifies tokens.
+    pub authenticator: Arc<Authenticator>,
+}
+
+/// The gateway, as its handlers hold it.
+pub struct Gateway {
+    pub(crate) deps: Deps,
+    pub(crate) default_model: String,
+    pub(crate) max_upload_bytes: usize,
+    pub(crate) max_body_bytes: usize,
+}
+
+/// Builds the public app.
+pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> App {
+    let authenticator = Arc::clone(&deps.authenticator);
+    let request_timeout = Duration::from_millis(limits.request_timeout_ms);
+    let gateway = Arc::new(Gateway {
+        deps,
+        default_model: settings.default_model.clone(),
+        max_upload_bytes: limits.max_upload_bytes,
+        max_body_bytes: limits.max_body_bytes,
+    });
+    App {
+        configure: Arc::new(move |config| {
+            http::configure(config, &gateway, &authenticator, request_timeout);
+        }),
+        face: http::error_face,
+        access_log,
+    }
+}

@@ -1,0 +1,39 @@
+//! The gateway by itself.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use clients::{Drift, Feedback, Router, ServiceTokens, Transport};
+use gateway::{DEFAULTS, Deps, app};
+use runtime::service::{Arguments, run};
+use runtime::settings::{self, DISTRIBUTED, HTTP, Http, PROCESS, Services};
+use runtime::telemetry::{self, Telemetry};
+use runtime::{Authenticator, Process, SystemClock};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let defaults = [PROCESS, HTTP, DISTRIBUTED, DEFAULTS];
+    let sections = ["data_dir", "telemetry", "http", "server", "services", "gateway"];
+    let read = Arguments::parse().read(&defaults, |config| {
+        settings::only(config, &sections)?;
+        let telemetry: Telemetry = settings::section(config, "telemetry")?;
+        let http: Http = settings::section(config, "http")?;
+        let services: Services = settings::section(config, "services")?;
+        Ok((telemetry, http, services, settings::section(config, "gateway")?))
+    })?;
+    let Some((logs, limits, services, own)) = read else { return Ok(()) };
+    let own: gateway::Settings = own;
+    let _telemetry = telemetry::init("gateway", &logs)?;
+    let auth = clients::auth(&services.auth)?;
+    let secret = services.secret.reveal();
+    let tokens = Some(Arc::new(ServiceTokens::new(Arc::clone(&auth), "gateway", secret)));
+    let deps = Deps {
+        router: Arc::new(Router(Transport::new("router", &services.router, tokens.clone())?)),
+        feedback: Arc::new(Feedback(Transport::new("feedback", &services.feedback, None)?)),
+        drift: Arc::new(Drift(Transport::new("drift", &services.drift, None)?)),
+        authenticator: Arc::new(Authenticator::new(Arc::clone(&auth), Arc::new(SystemClock))),
+        auth,
+    };
+    let app = app(&own, &limits, logs.access_log, deps);
+    Ok(run("gateway", &own.listen, "gateway.listen", &limits, &Process::default(), app).await?)
+}

@@ -1,0 +1,16 @@
+//! `[gateway]`: see `settings.default.toml`, which says what each is.
+
+use serde::Deserialize;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("settings.default.toml");
+
+/// `[gateway]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the public API listens.
+    pub listen: String,
+    /// The model behind `POST /predict`; empty for the only one.
+    pub default_model: String,
+}

@@ -1,0 +1,29 @@
+//! The endpoint table.
+
+use std::sync::Arc;
+
+use contracts::RouterApi;
+use contracts::router::{
+    CREATE_MODEL, CREATE_VERSION, MODEL, MODELS, PREDICT, PREDICTION, PUT_ROUTE, READINESS, ROUTE,
+    SET_ALIAS, SET_ENABLED, VERSION,
+};
+use runtime::bind_all;
+use runtime::http::InternalRoutes;
+
+/// Binds the service's endpoints.
+pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
+    bind_all!(routes, api, {
+        PREDICT => predict(request),
+        PREDICTION => prediction(id),
+        MODELS => models(),
+        MODEL => model(name),
+        CREATE_MODEL => create_model(request),
+        CREATE_VERSION => create_version(request),
+        VERSION => version(target),
+        SET_ALIAS => set_alias(request),
+        ROUTE => route(model),
+        PUT_ROUTE => put_route(request),
+        SET_ENABLED => set_enabled(request),
+        READINESS => readiness(),
+    });
+}

@@ -1,0 +1,70 @@
+//! The router service: the registry of models, the routes, and the way of a prediction.
+//!
+//! Reading order: [`service`] (the trait), `table` (what a prediction reads), [`assignment`] (who
+//! gets which version), `fleet` (the replicas), `registration` (how files become a version),
+//! [`spool`] (how an answered prediction reaches the log).
+
+pub mod assignment;
+mod error;
+mod fleet;
+mod http;
+mod registration;
+mod service;
+mod settings;
+pub mod spool;
+mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::{InferenceApi, RouterApi};
+use domain::Clock;
+use runtime::Process;
+use storage::{Documents, Relational, ports::Artifacts};
+
+pub use error::RouterError;
+pub use http::http;
+pub use service::Service;
+pub use settings::{DEFAULTS, Settings};
+
+/// What the router needs.
+pub struct Deps {
+    /// Models, versions, routes.
+    pub relational: Relational,
+    /// The prediction log.
+    pub documents: Documents,
+    /// Model files.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// The inference replicas.
+    pub replicas: Vec<Arc<dyn InferenceApi>>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Builds the service. Reads all routes, so that the first request finds them.
+///
+/// # Errors
+/// If the spool or a store cannot be used.
+pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, RouterError> {
+    Service::new(settings, deps).await
+}
+
+/// Starts the background work: shipping the log, following the store, keeping routed versions
+/// loaded.
+pub fn background(service: &Arc<Service>, process: &Process) {
+    let shipper = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
+    let follower = Arc::clone(service);
+    let interval = Duration::from_secs(service.settings.poll_interval_s.max(1));
+    process.spawn(async move {
+        loop {
+            follower.reconcile().await;
+            tokio::time::sleep(interval).await;
+        }
+    });
+}
+
+/// The service as others hold it.
+pub fn api(service: &Arc<Service>) -> Arc<dyn RouterApi> {
+    Arc::clone(service) as _
+}

@@ -1,0 +1,369 @@
+//! What the router does: the trait, by way of the table, the fleet and the spool.
+
+mod routes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::inference::{Answered, PredictTask, Target};
+use contracts::router::{
+    ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
+    ServingState, SetAlias, SetEnabled, VersionState,
+};
+use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
+use domain::prediction::{Decision, Payload};
+use domain::{Model, ModelName, PredictionId, PredictionRecord, Principal, Role, Route, Version};
+use runtime::telemetry::{label, metrics, names, record};
+use tokio_util::sync::CancellationToken;
+
+use crate::Deps;
+use crate::error::RouterError;
+use crate::fleet::{Fleet, names as target_names};
+use crate::settings::Settings;
+use crate::spool::{Spool, ship};
+use crate::table::{Choice, Table, target, unknown_model, unknown_version};
+
+/// Who may read of models: every person who is signed in.
+const READERS: &[Role] = &[Role::Client, Role::Analyst];
+/// How long a reader of the log waits for the spool.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// The router service.
+pub struct Service {
+    pub(crate) settings: Settings,
+    pub(crate) deps: Deps,
+    pub(crate) table: Table,
+    pub(crate) fleet: Fleet,
+    spool: Arc<Spool>,
+}
+
+impl Service {
+    pub(crate) async fn new(settings: Settings, deps: Deps) -> Result<Arc<Self>, RouterError> {
+        let spool = Arc::new(Spool::open(settings.spool.clone())?);
+        let watched = Arc::clone(&spool);
+        metrics().gauge(names::SPOOL_PENDING, move || watched.pending());
+        let load_timeout = Duration::from_secs(settings.load_timeout_s);
+        let fleet = Fleet::new(deps.replicas.clone(), load_timeout);
+        let service = Arc::new(Self { settings, deps, table: Table::new(), fleet, spool });
+        service.refresh().await?;
+        Ok(service)
+    }
+
+    /// Ships the prediction log until told to stop.
+    pub(crate) async fn ship(&self, stop: CancellationToken) {
+        let log = Arc::clone(&self.deps.documents.predictions);
+        ship(Arc::clone(&self.spool), log, stop).await;
+    }
+
+    /// Follows the store, and has every routed version loaded on every replica.
+    pub async fn reconcile(&self) {
+        if let Err(error) = self.refresh().await {
+            let error = ApiError::from(error);
+            tracing::warn!(%error, "routes cannot be read: the last known ones serve on");
+        }
+        self.fleet.survey().await;
+        for version in self.table.routed() {
+            if let Err(error) = self.fleet.load(&version).await {
+                tracing::warn!(model = %version.model, version = %version.version, %error, "a routed version does not load");
+            }
+        }
+    }
+
+    pub(crate) async fn refresh(&self) -> Result<(), RouterError> {
+        let relational = &self.deps.relational;
+        self.table.refresh(&*relational.registry, &*relational.routes).await
+    }
+
+    async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
+        let model = self.deps.relational.registry.model(name).await.map_err(RouterError::from)?;
+        model.ok_or_else(|| unknown_model(name))
+    }
+
+    fn log(
+        &self,
+        caller: &Principal,
+        call: &Call,
+        input: (&str, &Bytes),
+        target: Target,
+        decision: Decision,
+        id: PredictionId,
+        answer: &Framed<Answered>,
+        latency: Duration,
+    ) {
+        let meta = &answer.meta;
+        let record = PredictionRecord {
+            prediction_id: id,
+            request_id: call.request_id.clone(),
+            at: self.deps.clock.now(),
+            principal: caller.id.clone(),
+            model: target.model,
+            version: target.version,
+            decision,
+            input: self.payload(input.0, input.1),
+            output: self.payload(&meta.content_type, &answer.body),
+            rows: meta.rows,
+            label: meta.label.clone(),
+            confidence: meta.confidence,
+            value: meta.value,
+            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            compute_us: meta.compute_us,
+        };
+        let kept = serde_json::to_vec(&record)
+            .map_err(|error| error.to_string())
+            .and_then(|record| self.spool.append(&record).map_err(|error| error.to_string()));
+        // The answer is right and paid for: it goes out, and the loss is counted.
+        if let Err(error) = kept {
+            metrics().spool_dropped.add(1, &[]);
+            tracing::error!(prediction.id = %id, error, "a prediction was not logged");
+        }
+    }
+
+    fn payload(&self, content_type: &str, body: &Bytes) -> Payload {
+        let is_json = content_type.starts_with("application/json");
+        let fits = body.len() <= self.settings.spool.max_logged_body_bytes;
+        let json = (is_json && fits).then(|| serde_json::from_slice(body).ok()).flatten();
+        Payload { content_type: content_type.to_owned(), bytes: body.len() as u64, json }
+    }
+
+    fn check_unit(&self, unit: Option<&str>) -> Result<(), ApiError> {
+        let limit = self.settings.max_unit_bytes;
+        match unit {
+            Some("") => Err(ApiError::at("#/unit", "must not be empty: leave it out instead")),
+            Some(unit) if unit.len() > limit => Err(ApiError::at(
+                "#/unit",
+                format!(
+                    "has {} bytes, more than the {limit} that `router.max_unit_bytes` allows",
+                    unit.len()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl RouterApi for Service {
+    async fn predict(
+        &self,
+        call: Call,
+        request: Framed<PredictRequest>,
+    ) -> Result<Framed<Answered>, ApiError> {
+        let start = Instant::now();
+        let caller = call.require(&[Role::Client])?;
+        let Framed { meta: asked, body } = request;
+        self.check_unit(asked.unit.as_deref())?;
+        let id = PredictionId::new();
+        let chosen = self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id);
+        let Choice { version, decision } = chosen.inspect_err(|error| {
+            // The model may be any word of the client's: only known ones become labels.
+            metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
+        })?;
+        let target = target(&version);
+        let labels = [
+            label("model", target.model.to_string()),
+            label("version", target.version.to_string()),
+        ];
+        let task = PredictTask {
+            target: target.clone(),
+            prediction_id: id,
+            protocol: asked.protocol,
+            content_type: asked.content_type,
+            show_version: self.settings.show_version,
+            degraded: false,
+        };
+        let request = Framed { meta: task, body };
+        let answer = self.fleet.predict(&call, &version, &request).await.inspect_err(|error| {
+            let [model, version] = labels.clone();
+            let kind = label("error_type", error.code.as_str());
+            metrics().model_errors.add(1, &[model, version, kind]);
+        })?;
+        let latency = start.elapsed();
+        let metrics = metrics();
+        metrics.model_requests.add(1, &labels);
+        record(&metrics.model_latency, latency, &labels);
+        if let Some(confidence) = answer.meta.confidence {
+            metrics.model_confidence.record(confidence, &labels);
+        }
+        let input = (request.meta.content_type.as_str(), &request.body);
+        self.log(caller, &call, input, target, decision, id, &answer, latency);
+        Ok(answer)
+    }
+
+    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionRecord, ApiError> {
+        let caller = call.require(READERS)?;
+        let log = &self.deps.documents.predictions;
+        let mut record = log.get(id).await.map_err(RouterError::from)?;
+        if record.is_none() && self.spool.pending() > 0 {
+            // It may still be on its way.
+            self.spool.flush(FLUSH_LIMIT.min(call.deadline.left())).await;
+            record = log.get(id).await.map_err(RouterError::from)?;
+        }
+        let mine = |record: &PredictionRecord| {
+            caller.role.may(Role::Analyst) || record.principal == caller.id
+        };
+        record.filter(mine).ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, format!("there is no prediction `{id}` in the log"))
+        })
+    }
+
+    async fn models(&self, call: Call) -> Result<ModelList, ApiError> {
+        call.require(READERS)?;
+        let models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
+        Ok(ModelList { models })
+    }
+
+    async fn model(&self, call: Call, name: ModelName) -> Result<ModelDetail, ApiError> {
+        call.require(READERS)?;
+        let model = self.existing_model(&name).await?;
+        let relational = &self.deps.relational;
+        let versions =
+            relational.registry.versions(Some(&name)).await.map_err(RouterError::from)?;
+        let route = relational.routes.route(&name).await.map_err(RouterError::from)?;
+        Ok(ModelDetail { model, versions, route })
+    }
+
+    async fn create_model(&self, call: Call, request: NewModel) -> Result<Model, ApiError> {
+        let caller = call.require(&[Role::Engineer])?;
+        let model = Model {
+            name: request.name,
+            description: request.description,
+            aliases: BTreeMap::new(),
+            created_by: caller.name.clone(),
+            created_at: self.deps.clock.now(),
+        };
+        let registry = &self.deps.relational.registry;
+        registry.create_model(model.clone()).await.map_err(RouterError::from)?;
+        self.refresh().await?;
+        Ok(model)
+    }
+
+    async fn create_version(
+        &self,
+        call: Call,
+        request: Framed<NewVersion>,
+    ) -> Result<Version, ApiError> {
+        let caller = call.require(&[Role::Engineer])?;
+        self.existing_model(&request.meta.model).await?;
+        let version = self.register(&caller.name, request).await?;
+        self.route_first(&caller.name, &version).await?;
+        self.refresh().await?;
+        tracing::info!(model = %version.model, version = %version.version, by = caller.name, "registered a version");
+        Ok(version)
+    }
+
+    async fn version(&self, call: Call, target: Target) -> Result<Version, ApiError> {
+        call.require(READERS)?;
+        self.existing_model(&target.model).await?;
+        let registry = &self.deps.relational.registry;
+        let versions = registry.versions(Some(&target.model)).await.map_err(RouterError::from)?;
+        let found = versions.iter().find(|version| version.version == target.version).cloned();
+        found.ok_or_else(|| {
+            let known = versions.iter().map(|version| &version.version);
+            unknown_version(&target.model, target.version, known)
+        })
+    }
+
+    async fn set_alias(&self, call: Call, request: SetAlias) -> Result<Model, ApiError> {
+        call.require(&[Role::Engineer])?;
+        let SetAlias { model, alias, version } = request;
+        let fits = (1..=64).contains(&alias.len())
+            && alias.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'));
+        if !fits {
+            return Err(ApiError::at(
+                "#/alias",
+                format!(
+                    "must be 1 to 64 characters of `A-Z a-z 0-9 . _ -`, got `{}`",
+                    alias.escape_debug()
+                ),
+            ));
+        }
+        let registry = &self.deps.relational.registry;
+        registry.set_alias(&model, &alias, version).await.map_err(RouterError::from)?;
+        self.existing_model(&model).await
+    }
+
+    async fn route(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
+        call.require(READERS)?;
+        self.existing_model(&model).await?;
+        let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
+        route.ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("model `{model}` has no route yet: it gets one with its first version"),
+            )
+        })
+    }
+
+    async fn put_route(&self, call: Call, request: PutRoute) -> Result<Route, ApiError> {
+        let caller = call.require(&[Role::Engineer])?;
+        self.replace_route(&caller.name, request).await
+    }
+
+    async fn set_enabled(&self, call: Call, request: SetEnabled) -> Result<Done, ApiError> {
+        call.require(&[Role::Engineer])?;
+        let SetEnabled { model, version, enabled } = request;
+        self.existing_model(&model).await?;
+        let registry = &self.deps.relational.registry;
+        let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
+        let known: Vec<_> = versions.iter().map(|version| version.version).collect();
+        let concerned: Vec<_> = versions
+            .into_iter()
+            .filter(|known| version.is_none_or(|version| known.version == version))
+            .collect();
+        if let (Some(version), true) = (version, concerned.is_empty()) {
+            return Err(unknown_version(&model, version, known.iter()));
+        }
+        if enabled {
+            for version in &concerned {
+                self.fleet.load(version).await?;
+            }
+        }
+        registry.set_enabled(&model, version, enabled).await.map_err(RouterError::from)?;
+        self.refresh().await?;
+        if !enabled {
+            for version in &concerned {
+                self.fleet.unload(&target(version)).await?;
+            }
+        }
+        Ok(Done {})
+    }
+
+    async fn readiness(&self, _: Call) -> Result<Readiness, ApiError> {
+        let held = self.fleet.held();
+        let missing: Vec<Target> = self
+            .table
+            .routed()
+            .iter()
+            .map(|version| target(version))
+            .filter(|target| !held.contains(target))
+            .collect();
+        let mut checks = BTreeMap::new();
+        let mut check = |name: &str, result: Result<(), String>| {
+            checks.insert(name.to_owned(), result.err().unwrap_or_else(|| "ok".to_owned()));
+        };
+        let relational = self.deps.relational.check().await.map_err(|error| error.to_string());
+        let documents = self.deps.documents.check().await.map_err(|error| error.to_string());
+        let degraded = relational.is_err() || documents.is_err();
+        check("relational store", relational);
+        check("prediction log", documents);
+        let models = match missing.as_slice() {
+            [] => Ok(()),
+            missing => Err(format!("not loaded: {}", target_names(missing.iter()))),
+        };
+        check("models", models);
+        let state = |version: Arc<Version>| {
+            let target = target(&version);
+            let (state, reason) = match version.enabled {
+                false => (ServingState::Unavailable, "unloaded by an engineer"),
+                true if missing.contains(&target) => (ServingState::Loading, "not loaded yet"),
+                true => (ServingState::Ready, ""),
+            };
+            VersionState { target, state, reason: reason.to_owned() }
+        };
+        let versions = self.table.versions().into_iter().map(state).collect();
+        Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })
+    }
+}

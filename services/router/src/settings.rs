@@ -1,0 +1,43 @@
+//! `[router]`: see `settings.default.toml`, which says what each is.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("settings.default.toml");
+
+/// `[router]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file says it")]
+pub struct Settings {
+    pub poll_interval_s: u64,
+    pub load_timeout_s: u64,
+    pub show_version: bool,
+    pub max_unit_bytes: usize,
+    pub max_arms: usize,
+    pub spool: SpoolSettings,
+}
+
+/// `[router.spool]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file says it")]
+pub struct SpoolSettings {
+    pub dir: PathBuf,
+    pub max_bytes: u64,
+    pub segment_bytes: u64,
+    pub batch: usize,
+    pub interval_ms: u64,
+    pub max_logged_body_bytes: usize,
+}
+
+impl Settings {
+    /// Fills in what is empty with places in the data folder.
+    pub fn resolve(&mut self, data_dir: &Path) {
+        if self.spool.dir.as_os_str().is_empty() {
+            self.spool.dir = data_dir.join("spool");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The reading side of the spool.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::sync::atomic::Ordering;
+
+use domain::PredictionRecord;
+
+use super::{Position, Spool, path, segments};
+
+/// Records read from the spool.
+pub(super) struct Batch {
+    pub(super) records: Vec<PredictionRecord>,
+    /// How many the files held, unreadable ones included.
+    pub(super) taken: u64,
+    /// Where the next one begins.
+    pub(super) end: Position,
+}
+
+impl Spool {
+    /// How far the shipper got.
+    pub(super) fn cursor(&self) -> io::Result<Position> {
+        match fs::read(self.dir.join("cursor")) {
+            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the spool's cursor cannot be read: all waiting records are sent again");
+                Position::default()
+            })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Position::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads up to `limit` records from `position` on.
+    pub(super) fn read(&self, mut position: Position, limit: usize) -> io::Result<Batch> {
+        let (active, active_length) = {
+            let writer = self.writer();
+            (writer.segment, writer.length)
+        };
+        let mut batch = Batch { records: Vec::new(), taken: 0, end: position };
+        for segment in segments(&self.dir)? {
+            if segment < position.segment {
+                continue;
+            }
+            if segment > position.segment {
+                position = Position { segment, offset: 0 };
+            }
+            let file = File::open(path(&self.dir, segment))?;
+            // Of the file being written, only what is whole.
+            let length = if segment == active { active_length } else { file.metadata()?.len() };
+            read_segment(file, length, &mut position, limit, &mut batch)?;
+            batch.end = position;
+            if batch.records.len() >= limit {
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Notes that all before `position` is in the log, and removes files that are done with.
+    pub(super) fn advance(&self, position: Position, taken: u64) -> io::Result<()> {
+        let text = serde_json::to_vec(&position).map_err(io::Error::other)?;
+        let draft = self.dir.join("cursor.new");
+        fs::write(&draft, text)?;
+        fs::rename(draft, self.dir.join("cursor"))?;
+        let active = self.writer().segment;
+        for segment in segments(&self.dir)? {
+            if segment < position.segment && segment < active {
+                let done = path(&self.dir, segment);
+                let size = fs::metadata(&done)?.len();
+                fs::remove_file(done)?;
+                let mut writer = self.writer();
+                writer.total = writer.total.saturating_sub(size);
+            }
+        }
+        let appended = self.appended.load(Ordering::Relaxed);
+        self.shipped.send_modify(|shipped| *shipped = (*shipped + taken).min(appended));
+        Ok(())
+    }
+}
+
+fn read_segment(
+    mut file: File,
+    length: u64,
+    position: &mut Position,
+    limit: usize,
+    batch: &mut Batch,
+) -> io::Result<()> {
+    file.seek(SeekFrom::Start(position.offset))?;
+    let mut file = io::BufReader::new(file);
+    while batch.records.len() < limit && position.offset + 8 <= length {
+        let (mut size, mut sum) = ([0; 4], [0; 4]);
+        file.read_exact(&mut size)?;
+        file.read_exact(&mut sum)?;
+        let size = u64::from(u32::from_le_bytes(size));
+        if position.offset + 8 + size > length {
+            // Cut off by a kill in mid-write: it was never answered.
+            break;
+        }
+        let mut record = Vec::new();
+        file.by_ref().take(size).read_to_end(&mut record)?;
+        position.offset += 8 + size;
+        batch.taken += 1;
+        let whole = crc32fast::hash(&record) == u32::from_le_bytes(sum);
+        match serde_json::from_slice(&record) {
+            Ok(record) if whole => batch.records.push(record),
+            _ => tracing::error!(
+                segment = position.segment,
+                offset = position.offset,
+                "a spooled record is damaged and is passed over"
+            ),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! What the router knows by heart: models, versions and routes. A prediction reads nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use contracts::inference::Target;
+use contracts::{ApiError, ErrorCode};
+use domain::prediction::{Decision, Reason};
+use domain::route::BUCKETS;
+use domain::{ModelName, PredictionId, Route, Version, VersionId};
+use storage::ports::{Registry, Routes};
+
+use crate::assignment::{bucket, version_at};
+use crate::error::RouterError;
+
+/// The table, replaced as a whole at each change, so that a reader never waits.
+pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
+
+/// One model.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    pub(crate) versions: BTreeMap<VersionId, Arc<Version>>,
+    pub(crate) route: Option<Arc<Route>>,
+}
+
+/// The version chosen for a request, and why.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) version: Arc<Version>,
+    pub(crate) decision: Decision,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self(ArcSwap::default())
+    }
+
+    /// Reads everything from the stores.
+    pub(crate) async fn refresh(
+        &self,
+        registry: &dyn Registry,
+        routes: &dyn Routes,
+    ) -> Result<(), RouterError> {
+        let mut entries: HashMap<ModelName, Entry> = HashMap::new();
+        for model in registry.models().await? {
+            entries.insert(model.name, Entry::default());
+        }
+        for version in registry.versions(None).await? {
+            let entry = entries.entry(version.model.clone()).or_default();
+            entry.versions.insert(version.version, Arc::new(version));
+        }
+        for route in routes.routes().await? {
+            let entry = entries.entry(route.model.clone()).or_default();
+            entry.route = Some(Arc::new(route));
+        }
+        // A slower reader must not put an older route back.
+        self.0.rcu(|current| {
+            let mut entries = entries.clone();
+            for (model, entry) in &mut entries {
+                let known = current.get(model).and_then(|entry| entry.route.as_ref());
+                let newest = known.into_iter().chain(&entry.route).max_by_key(|r| r.generation);
+                entry.route = newest.cloned();
+            }
+            entries
+        });
+        Ok(())
+    }
+
+    /// Chooses the version that answers.
+    pub(crate) fn choose(
+        &self,
+        model: &ModelName,
+        pinned: Option<VersionId>,
+        unit: Option<&str>,
+        id: PredictionId,
+    ) -> Result<Choice, ApiError> {
+        let table = self.0.load();
+        let entry = table.get(model).ok_or_else(|| unknown_model(model))?;
+        let generation = entry.route.as_ref().map_or(0, |route| route.generation);
+        let unit_kept = unit.map(str::to_owned);
+        let (version, reason, propensity) = match (pinned, &entry.route) {
+            (Some(version), _) => (version, Reason::Pinned, 1.0),
+            (None, Some(route)) => {
+                let (reason, bucket) = match unit {
+                    Some(unit) => (Reason::Unit, bucket(&route.salt, unit)),
+                    None => (Reason::Request, bucket(&route.salt, &id.to_string())),
+                };
+                let version =
+                    version_at(&route.segments, bucket).ok_or_else(|| no_version(model))?;
+                let arm = route.arms.iter().find(|arm| arm.version == version);
+                let share = arm.map_or(0, |arm| arm.share_ppm);
+                (version, reason, f64::from(share) / f64::from(BUCKETS))
+            }
+            (None, None) => return Err(no_version(model)),
+        };
+        let decision = Decision { generation, reason, propensity, unit: unit_kept };
+        let version = entry
+            .versions
+            .get(&version)
+            .ok_or_else(|| unknown_version(model, version, entry.versions.keys()))?;
+        if !version.enabled {
+            return Err(ApiError::new(
+                ErrorCode::Unavailable,
+                format!(
+                    "version {} of model `{model}` is unloaded: load it with `POST /v2/repository/models/{model}/load`",
+                    version.version
+                ),
+            ));
+        }
+        Ok(Choice { version: Arc::clone(version), decision })
+    }
+
+    /// All versions.
+    pub(crate) fn versions(&self) -> Vec<Arc<Version>> {
+        let mut all: Vec<_> =
+            self.0.load().values().flat_map(|entry| entry.versions.values().cloned()).collect();
+        all.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
+        all
+    }
+
+    /// The versions that a route sends units to, and that may be served.
+    pub(crate) fn routed(&self) -> Vec<Arc<Version>> {
+        let table = self.0.load();
+        let mut routed = Vec::new();
+        for entry in table.values() {
+            let arms = entry.route.iter().flat_map(|route| &route.arms);
+            for arm in arms.filter(|arm| arm.share_ppm > 0) {
+                let version = entry.versions.get(&arm.version);
+                routed.extend(version.filter(|version| version.enabled).cloned());
+            }
+        }
+        routed
+    }
+}
+
+/// The target of a version.
+pub(crate) fn target(version: &Version) -> Target {
+    Target { model: version.model.clone(), version: version.version }
+}
+
+pub(crate) fn unknown_model(model: &ModelName) -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("there is no model `{model}`: `GET /api/v1/models` lists them"),
+    )
+}
+
+pub(crate) fn unknown_version<'a>(
+    model: &ModelName,
+    version: VersionId,
+    known: impl Iterator<Item = &'a VersionId>,
+) -> ApiError {
+    let known: Vec<String> = known.map(|version| format!("`{version}`")).collect();
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("model `{model}` has no version `{version}`, but {}", known.join(", ")),
+    )
+}
+
+fn no_version(model: &ModelName) -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!(
+            "model `{model}` has no version yet: register one with `POST /api/v1/models/{model}/versions`"
+        ),
+    )
+}
