@@ -1,5 +1,11 @@
 //! The published JSON Schema of the manifest is the type's own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic in its own words"
+)]
+
 use std::collections::BTreeMap;
 use std::{env, fs};
 

@@ -9,7 +9,7 @@ use clap::Parser;
 use serde::de::DeserializeOwned;
 
 use crate::http::{App, InternalRoutes, Server};
-use crate::settings::{self, DISTRIBUTED, HTTP, Http, PROCESS, STORAGE, Services, Storage};
+use crate::settings::{self, DISTRIBUTED, HTTP, Http, Layers, PROCESS, STORAGE, Services, Storage};
 use crate::telemetry::Telemetry;
 use crate::{Authenticator, Process, RuntimeError};
 
@@ -52,20 +52,20 @@ impl Arguments {
         defaults: &str,
     ) -> Result<Option<Settings<T>>, RuntimeError> {
         let defaults = [PROCESS, HTTP, DISTRIBUTED, STORAGE, defaults];
-        self.read(&defaults, |config| {
+        self.read(&defaults, |layers| {
             let known = ["data_dir", "telemetry", "http", "server", "services", "storage", section];
-            settings::only(config, &known)?;
-            let data_dir: PathBuf = settings::section(config, "data_dir")?;
-            let mut storage: Storage = settings::section(config, "storage")?;
+            layers.only(&known)?;
+            let data_dir: PathBuf = layers.section("data_dir")?;
+            let mut storage: Storage = layers.section("storage")?;
             storage.resolve(&data_dir);
             Ok(Settings {
                 data_dir,
-                telemetry: settings::section(config, "telemetry")?,
-                http: settings::section(config, "http")?,
-                server: settings::section(config, "server")?,
-                services: settings::section(config, "services")?,
+                telemetry: layers.section("telemetry")?,
+                http: layers.section("http")?,
+                server: layers.section("server")?,
+                services: layers.section("services")?,
                 storage,
-                own: settings::section(config, section)?,
+                own: layers.section(section)?,
             })
         })
     }
@@ -78,7 +78,7 @@ impl Arguments {
     pub fn read<T>(
         &self,
         defaults: &[&str],
-        build: impl FnOnce(&config::Config) -> Result<T, RuntimeError>,
+        build: impl FnOnce(&Layers) -> Result<T, RuntimeError>,
     ) -> Result<Option<T>, RuntimeError> {
         if self.print_defaults {
             println!("{}", defaults.join("\n"));

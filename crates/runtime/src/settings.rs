@@ -113,10 +113,47 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: BTreeMap<String, String>,
 ) -> Result<T, RuntimeError> {
-    layers(defaults, file, environment)?.try_deserialize().map_err(explain)
+    layers(defaults, file, environment)?.all()
 }
 
 /// The settings of a process, all layers in one.
+#[derive(Debug)]
+pub struct Layers(Config);
+
+impl Layers {
+    /// All sections.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Settings`] naming the key that is unknown, missing or of the wrong kind.
+    pub fn all<T: DeserializeOwned>(&self) -> Result<T, RuntimeError> {
+        self.0.clone().try_deserialize().map_err(explain)
+    }
+
+    /// One section.
+    ///
+    /// # Errors
+    /// As [`Layers::all`].
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, RuntimeError> {
+        self.0.get(name).map_err(explain)
+    }
+
+    /// Refuses sections other than these.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Settings`] naming the one that would do nothing.
+    pub fn only(&self, known: &[&str]) -> Result<(), RuntimeError> {
+        let sections = config::Source::collect(&self.0).map_err(explain)?;
+        match sections.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(RuntimeError::Settings(format!(
+                "`{name}` does nothing in this process: it knows `{}`",
+                known.join("`, `")
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Puts the layers of settings together.
 ///
 /// # Errors
 /// [`RuntimeError::Settings`] if a layer cannot be read.
@@ -124,7 +161,7 @@ pub fn layers(
     defaults: &[&str],
     file: Option<&Path>,
     environment: BTreeMap<String, String>,
-) -> Result<Config, RuntimeError> {
+) -> Result<Layers, RuntimeError> {
     let mut builder = Config::builder();
     for text in defaults {
         builder = builder.add_source(File::from_str(text, FileFormat::Toml));
@@ -140,30 +177,7 @@ pub fn layers(
         .prefix_separator("__")
         .separator("__")
         .source(Some(environment));
-    builder.add_source(source).build().map_err(explain)
-}
-
-/// One section.
-///
-/// # Errors
-/// [`RuntimeError::Settings`] naming the key that is unknown, missing or of the wrong kind.
-pub fn section<T: DeserializeOwned>(config: &Config, name: &str) -> Result<T, RuntimeError> {
-    config.get(name).map_err(explain)
-}
-
-/// Refuses sections other than these.
-///
-/// # Errors
-/// [`RuntimeError::Settings`] naming the one that would do nothing.
-pub fn only(config: &Config, known: &[&str]) -> Result<(), RuntimeError> {
-    let sections = config::Source::collect(config).map_err(explain)?;
-    match sections.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(name) => Err(RuntimeError::Settings(format!(
-            "`{name}` does nothing in this process: it knows `{}`",
-            known.join("`, `")
-        ))),
-        None => Ok(()),
-    }
+    builder.add_source(source).build().map(Layers).map_err(explain)
 }
 
 /// The environment of this process.

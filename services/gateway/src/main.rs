@@ -6,7 +6,7 @@ use clap::Parser;
 use clients::{Drift, Feedback, Router, ServiceTokens, Transport};
 use gateway::{DEFAULTS, Deps, app};
 use runtime::service::{Arguments, run};
-use runtime::settings::{self, DISTRIBUTED, HTTP, Http, PROCESS, Services};
+use runtime::settings::{DISTRIBUTED, HTTP, Http, PROCESS, Services};
 use runtime::telemetry::{self, Telemetry};
 use runtime::{Authenticator, Process, SystemClock};
 
@@ -14,12 +14,12 @@ use runtime::{Authenticator, Process, SystemClock};
 async fn main() -> anyhow::Result<()> {
     let defaults = [PROCESS, HTTP, DISTRIBUTED, DEFAULTS];
     let sections = ["data_dir", "telemetry", "http", "server", "services", "gateway"];
-    let read = Arguments::parse().read(&defaults, |config| {
-        settings::only(config, &sections)?;
-        let telemetry: Telemetry = settings::section(config, "telemetry")?;
-        let http: Http = settings::section(config, "http")?;
-        let services: Services = settings::section(config, "services")?;
-        Ok((telemetry, http, services, settings::section(config, "gateway")?))
+    let read = Arguments::parse().read(&defaults, |layers| {
+        layers.only(&sections)?;
+        let telemetry: Telemetry = layers.section("telemetry")?;
+        let http: Http = layers.section("http")?;
+        let services: Services = layers.section("services")?;
+        Ok((telemetry, http, services, layers.section("gateway")?))
     })?;
     let Some((logs, limits, services, own)) = read else { return Ok(()) };
     let own: gateway::Settings = own;

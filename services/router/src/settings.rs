@@ -23,7 +23,6 @@ pub struct Settings {
 /// `[router.spool]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the default file says it")]
 pub struct SpoolSettings {
     pub dir: PathBuf,
     pub max_bytes: u64,

@@ -134,9 +134,11 @@ fn fill<'a>(
             let mut list = Vec::new();
             for (cell, feature) in cells {
                 let value = integer(cell, feature);
-                list.push(i32::try_from(value).map_err(|_| {
-                    ModelError::input(&feature.name, format!("must fit 32 bits, got {value}"))
-                })?);
+                let Ok(narrow) = i32::try_from(value) else {
+                    let reason = format!("must fit 32 bits, got {value}");
+                    return Err(ModelError::input(&feature.name, reason));
+                };
+                list.push(narrow);
             }
             Values::Int32(list)
         }

@@ -1,0 +1,115 @@
+//! The six services, built in order of dependency, each handed to the next.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use auth::FirstStart;
+use contracts::{AuthApi, InferenceApi, RouterApi};
+use runtime::http::App;
+use runtime::process::FolderLock;
+use runtime::{Authenticator, Process, SystemClock};
+
+use crate::settings::Settings;
+
+/// A running engine, but for its HTTP server.
+pub struct Engine {
+    /// What the gateway serves.
+    pub app: App,
+    /// The router, for the demo to register its models with.
+    pub router: Arc<dyn RouterApi>,
+    /// Whether the admin was made now.
+    pub first_start: FirstStart,
+    /// Background tasks.
+    pub process: Process,
+    _lock: FolderLock,
+}
+
+impl Engine {
+    /// Opens the stores, builds the services and starts their background work.
+    ///
+    /// # Errors
+    /// If another engine uses the data folder, or a store or a key cannot be used.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let lock = FolderLock::take(&settings.data_dir)?;
+        let clock = Arc::new(SystemClock);
+        let process = Process::default();
+        let relational = storage::relational(&settings.storage.relational).await?;
+        let documents = storage::documents(&settings.storage.documents).await?;
+        let artifacts = storage::artifacts(&settings.storage.artifacts).await?;
+
+        let accounts = Arc::clone(&relational.accounts);
+        let deps = auth::Deps { accounts, clock: clock.clone() };
+        let auth = auth::build(settings.auth.clone(), deps).await?;
+        let first_start = auth.first_start().await?;
+        let auth: Arc<dyn AuthApi> = auth;
+
+        let deps = inference::Deps { artifacts: Arc::clone(&artifacts) };
+        let inference = inference::build(settings.inference.clone(), deps)?;
+        inference::background(&inference, &process);
+        let inference: Arc<dyn InferenceApi> = inference;
+
+        let deps = router::Deps {
+            relational,
+            documents: documents.clone(),
+            artifacts,
+            replicas: vec![inference],
+            clock: clock.clone(),
+        };
+        let router = router::build(settings.router.clone(), deps).await?;
+        router::background(&router, &process);
+        let router = router::api(&router);
+
+        let deps = feedback::Deps {
+            feedback: documents.feedback,
+            predictions: Arc::clone(&documents.predictions),
+            clock: clock.clone(),
+        };
+        let feedback = feedback::build(settings.feedback.clone(), deps);
+        let deps = drift::Deps { predictions: documents.predictions, clock: clock.clone() };
+        let drift = drift::build(settings.drift.clone(), deps)?;
+
+        let deps = gateway::Deps {
+            authenticator: Arc::new(Authenticator::new(Arc::clone(&auth), clock)),
+            auth,
+            router: Arc::clone(&router),
+            feedback,
+            drift,
+        };
+        let access_log = settings.telemetry.access_log;
+        let app = gateway::app(&settings.gateway, &settings.http, access_log, deps);
+        Ok(Self { app, router, first_start, process, _lock: lock })
+    }
+}
+
+/// The one screen a person sees at the start.
+pub fn greeting(settings: &Settings, first_start: &FirstStart, address: &str) -> String {
+    let place = |url: &str| url.split("://").next().unwrap_or_default().to_owned();
+    let storage = &settings.storage;
+    let sign_in = match first_start {
+        FirstStart::AdminCreated { username, generated_password: Some(password) } => {
+            format!("user `{username}`, one-time password `{password}` (shown only now)")
+        }
+        FirstStart::AdminCreated { username, generated_password: None } => {
+            format!("user `{username}`, with the password of `auth.admin_password`")
+        }
+        FirstStart::HasUsers => "as before".to_owned(),
+    };
+    let onnx = if settings.inference.onnxruntime_found() {
+        "on"
+    } else {
+        "OFF: run `make onnxruntime`, or set `inference.onnxruntime`"
+    };
+    format!(
+        "AI Decision Engine {version}\n  \
+         address   http://{address}   (docs: http://{address}/docs)\n  \
+         data      {data}\n  \
+         stores    relational {relational}, documents {documents}, artifacts {artifacts}\n  \
+         on        sign-in, prediction log, metrics at /metrics; ONNX models {onnx}\n  \
+         sign in   {sign_in}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        data = Path::new(&settings.data_dir).display(),
+        relational = place(&storage.relational),
+        documents = place(&storage.documents),
+        artifacts = place(&storage.artifacts),
+    )
+}

@@ -1,0 +1,104 @@
+//! The command line of the engine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use all_in_one::engine::greeting;
+use all_in_one::settings::DEFAULTS;
+use all_in_one::{Engine, Settings, demo};
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use models::Package;
+use runtime::http::Server;
+use runtime::service::Arguments;
+use runtime::{Process, telemetry};
+
+/// Serves AI models and decides which version answers.
+#[derive(Parser)]
+#[command(name = "decision-engine", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the engine: all six services on one port.
+    Serve {
+        #[command(flatten)]
+        arguments: Arguments,
+        /// Also register the sample models, and print curl lines to try them.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Run the engine with the sample models: the same as `serve --demo`.
+    Demo {
+        #[command(flatten)]
+        arguments: Arguments,
+    },
+    /// Look at a model without an engine.
+    #[command(subcommand)]
+    Model(ModelCommand),
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Print the manifest of a model file: what the graph says, and what had to be assumed.
+    Inspect {
+        /// `model.onnx` or `model.linfa.json`; files beside it are not looked at unless named too.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match CommandLine::parse().command {
+        Command::Serve { arguments, demo } => serve(&arguments, demo).await,
+        Command::Demo { arguments } => serve(&arguments, true).await,
+        Command::Model(ModelCommand::Inspect { files }) => inspect(&files),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "meant for the person at the terminal")]
+async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
+    let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
+    let _telemetry = telemetry::init("decision-engine", &settings.telemetry)?;
+    let engine = Engine::start(&settings).await?;
+    let listen = &settings.gateway.listen;
+    let server = Server::start(listen, "gateway.listen", &settings.http, engine.app)?;
+    let address = server.address.to_string();
+    println!("{}", greeting(&settings, &engine.first_start, &address));
+    let hints = if with_demo {
+        demo::register(&*engine.router, |step| println!("  {step}")).await?;
+        demo::hints(&address, &settings, &engine.first_start)
+    } else {
+        demo::next_step(&address)
+    };
+    println!("{hints}");
+    Process::until_signal().await?;
+    tracing::info!("stopping");
+    server.stop().await;
+    if !engine.process.stop(Duration::from_secs(settings.http.shutdown_timeout_s)).await {
+        tracing::warn!("background work did not end in time");
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the command line asked for")]
+fn inspect(files: &[PathBuf]) -> anyhow::Result<()> {
+    let mut named = std::collections::BTreeMap::new();
+    for path in files {
+        let name = path.file_name().and_then(|name| name.to_str()).context("a file needs a name")?;
+        let bytes = std::fs::read(path).with_context(|| format!("`{}`", path.display()))?;
+        // Alone, a graph may have any name.
+        let name = if files.len() == 1 && name.ends_with(".onnx") { "model.onnx" } else { name };
+        named.insert(name.to_owned(), bytes.into());
+    }
+    let first = files.first().and_then(|path| path.canonicalize().ok());
+    let folder = first.as_ref().and_then(|path| path.parent()).and_then(|folder| folder.file_name());
+    let name = folder.and_then(|name| name.to_str()).unwrap_or("model");
+    let package = Package::assemble(name, None, named)?;
+    println!("{}", serde_json::to_string_pretty(&package.manifest)?);
+    Ok(())
+}

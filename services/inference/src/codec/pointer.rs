@@ -1,0 +1,64 @@
+//! Where in a request a value is at fault: JSON pointers as URI fragments (RFC 6901, section 6).
+
+use std::fmt::Write;
+
+use contracts::{ApiError, FieldError};
+
+/// Faults told of one request at most.
+pub(super) const MOST: usize = 100;
+
+/// Faults found so far.
+#[derive(Default)]
+pub(super) struct Faults(Vec<FieldError>);
+
+impl Faults {
+    pub(super) fn add(&mut self, pointer: String, detail: impl Into<String>) {
+        if self.0.len() < MOST {
+            self.0.push(FieldError { pointer, detail: detail.into() });
+        }
+    }
+
+    /// Whether more would not be told.
+    pub(super) fn full(&self) -> bool {
+        self.0.len() >= MOST
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `Ok` if there are none.
+    pub(super) fn check(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::fields(self.0)) }
+    }
+}
+
+/// `parent` with one more step.
+pub(super) fn step(parent: &str, name: &str) -> String {
+    let mut pointer = String::with_capacity(parent.len() + name.len() + 1);
+    pointer.push_str(parent);
+    pointer.push('/');
+    for byte in name.bytes() {
+        match byte {
+            b'~' => pointer.push_str("~0"),
+            b'/' => pointer.push_str("~1"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                pointer.push(char::from(byte));
+            }
+            // Writing to a `String` cannot fail.
+            other => drop(write!(pointer, "%{other:02X}")),
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped() {
+        assert_eq!(step("#/features", "petal width/cm~"), "#/features/petal%20width~1cm~0");
+        assert_eq!(step("#", "é"), "#/%C3%A9");
+    }
+}
