@@ -33,7 +33,7 @@ fmt: ## Format the code.
 	cargo fmt --all
 
 bench: onnxruntime ## Measure the engine's own part of a prediction against a bare handler (release build).
-	cargo bench --locked -p e2e
+	cargo bench --locked -p all-in-one
 
 openapi: build ## Rewrite the generated descriptions of the API.
 	UPDATE=1 cargo test --locked -p contracts -p e2e --  openapi schema

@@ -18,7 +18,7 @@ pub struct Route {
     pub arms: Vec<Arm>,
     /// Hashed with the unit. Made once, kept for good, so that a unit keeps its arm.
     pub salt: String,
-    /// Which buckets belong to which arm: sorted, without gaps, covering all [`BUCKETS`].
+    /// Which buckets belong to which arm: sorted, without gaps, covering 0 to 1,000,000.
     pub segments: Vec<Segment>,
     /// Counts up by one with every change.
     pub generation: u64,
@@ -34,7 +34,7 @@ pub struct Route {
 pub struct Arm {
     /// The version that answers.
     pub version: VersionId,
-    /// Its share in buckets (parts per million); the arms of a route sum to [`BUCKETS`].
+    /// Its share in buckets (parts per million); the arms of a route sum to 1,000,000.
     pub share_ppm: u32,
     /// Its weight as it was asked for, in whatever unit the request used.
     pub weight: f64,

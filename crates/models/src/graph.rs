@@ -85,7 +85,8 @@ impl Graph {
                 outside.name
             )));
         }
-        let given: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let given: Vec<&str> =
+            graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
         let inputs: Vec<_> = graph
             .input
             .iter()
@@ -155,10 +156,12 @@ fn count_node(node: &wire::Node, operators: &mut BTreeMap<String, u32>) {
 fn port(info: &wire::ValueInfo) -> Port {
     let kind = match info.r#type.as_ref() {
         Some(wire::Type { tensor_type: Some(tensor), .. }) => tensor_kind(tensor),
-        Some(wire::Type { sequence_type: Some(sequence), .. }) => match sequence.elem_type.as_deref() {
-            Some(wire::Type { map_type: Some(_), .. }) => PortKind::Maps,
-            _ => PortKind::Other("sequence of tensors"),
-        },
+        Some(wire::Type { sequence_type: Some(sequence), .. }) => {
+            match sequence.elem_type.as_deref() {
+                Some(wire::Type { map_type: Some(_), .. }) => PortKind::Maps,
+                _ => PortKind::Other("sequence of tensors"),
+            }
+        }
         Some(wire::Type { map_type: Some(_), .. }) => PortKind::Other("map"),
         _ => PortKind::Other("value without a type"),
     };

@@ -162,9 +162,10 @@ fn node_fits(node: &TreeNode<f64, usize>, width: usize, known: &impl Fn(usize) -
         return node.prediction().is_some_and(known);
     }
     node.split().0 < width
-        && node.children().into_iter().all(|child| {
-            child.as_ref().is_some_and(|child| node_fits(child, width, known))
-        })
+        && node
+            .children()
+            .into_iter()
+            .all(|child| child.as_ref().is_some_and(|child| node_fits(child, width, known)))
 }
 
 type Labelled = DatasetBase<Array2<f64>, Array1<usize>>;
@@ -205,7 +206,8 @@ impl Scaler {
         let column = |index: usize| rows.iter().filter_map(move |row| row.get(index).copied());
         let mean: Vec<f64> = (0..width).map(|index| column(index).sum::<f64>() / count).collect();
         let std = mean.iter().enumerate().map(|(index, mean)| {
-            let std = (column(index).map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
+            let std =
+                (column(index).map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
             // A constant column tells nothing; dividing by 1 keeps it at zero.
             if std.is_finite() && std > f64::EPSILON { std } else { 1.0 }
         });

@@ -312,7 +312,8 @@ fn sizes(name: &str, shape: &[i64]) -> Result<Vec<usize>, ModelError> {
 fn from_maps(name: &str, value: &DynValue, labels: &[String]) -> Result<Tensor, ModelError> {
     let failed = |error: ort::Error| ModelError::output(name, error.message());
     let sequence = value.view().downcast::<ort::value::DynSequenceValueType>().map_err(failed)?;
-    let maps: Vec<ort::value::DynMap> = DynSequence::try_extract_sequence(&sequence).map_err(failed)?;
+    let maps: Vec<ort::value::DynMap> =
+        DynSequence::try_extract_sequence(&sequence).map_err(failed)?;
     let mut values = Vec::with_capacity(maps.len() * labels.len());
     for map in &maps {
         let pairs: Vec<(String, f32)> = match map.dtype() {
@@ -346,7 +347,10 @@ mod tests {
     #[test]
     fn the_missing_operator_is_named() {
         for (message, operator) in [
-            ("Fatal error: com.acme:Magic(-1) is not a registered function/op", "com.acme:Magic(-1)"),
+            (
+                "Fatal error: com.acme:Magic(-1) is not a registered function/op",
+                "com.acme:Magic(-1)",
+            ),
             ("Could not find an implementation for Celu(12) node with name 'c'", "Celu(12)"),
             ("No Op registered for Nope with domain_version of 17", "Nope"),
         ] {

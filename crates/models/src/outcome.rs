@@ -107,11 +107,7 @@ fn no_output(what: &str) -> ModelError {
     ModelError::manifest("outputs", format!("must give one output the role of {what}"))
 }
 
-fn classes(
-    manifest: &Manifest,
-    tensor: &Tensor,
-    logits: bool,
-) -> Result<Vec<Outcome>, ModelError> {
+fn classes(manifest: &Manifest, tensor: &Tensor, logits: bool) -> Result<Vec<Outcome>, ModelError> {
     let rows = narrow(matrix(tensor)?);
     rows.into_iter()
         .map(|mut row| {

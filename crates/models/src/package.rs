@@ -126,7 +126,8 @@ fn overlay(
         .collect();
     let (batchable, operators) = (manifest.batchable, manifest.operators.clone());
     let assumptions = manifest.assumptions.clone();
-    let unfit = |error: serde_json::Error| ModelError::manifest("", format!("does not fit: {error}"));
+    let unfit =
+        |error: serde_json::Error| ModelError::manifest("", format!("does not fit: {error}"));
     let mut fields = match serde_json::to_value(manifest).map_err(unfit)? {
         Value::Object(fields) => fields,
         _ => serde_json::Map::new(),

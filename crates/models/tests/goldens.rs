@@ -88,7 +88,9 @@ fn tabular_classifiers_agree_with_their_frameworks() {
         let tolerance = golden["tolerance"]["probabilities_abs"].as_f64().unwrap();
         let want = numbers(&golden["outputs"]["probabilities"]["data"]);
         assert_near(&probabilities(&outcomes), &want, tolerance, name);
-        for (row, want) in outcomes.iter().zip(golden["outputs"]["label"]["data"].as_array().unwrap()) {
+        for (row, want) in
+            outcomes.iter().zip(golden["outputs"]["label"]["data"].as_array().unwrap())
+        {
             match want {
                 Value::String(label) => assert_eq!(row.label.as_deref(), Some(label.as_str())),
                 class => {
@@ -120,7 +122,10 @@ fn texts_as_strings_agree_with_their_framework() {
     let folder = folder("services/all-in-one/demo/sentiment");
     let (package, predictor) = load(&folder);
     let golden = read(&folder.join("golden.json"));
-    let texts: Vec<_> = golden["inputs"]["text"]["data"].as_array().unwrap().iter()
+    let texts: Vec<_> = golden["inputs"]["text"]["data"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|text| text.as_str().unwrap())
         .collect();
     let input = package.manifest.text.as_ref().unwrap();
@@ -165,8 +170,7 @@ fn iris_of_the_demo_agrees_too() {
     assert_eq!(package.manifest.features[0].name, "sepal_length_cm");
     assert_eq!(package.manifest.assumptions, Vec::<String>::new());
     let inputs = tabular::tensors(&package.manifest, &rows(&golden)).unwrap();
-    let outcomes =
-        outcome::outcomes(&package.manifest, &predictor.run(inputs).unwrap()).unwrap();
+    let outcomes = outcome::outcomes(&package.manifest, &predictor.run(inputs).unwrap()).unwrap();
     let want = numbers(&golden["outputs"]["probabilities"]["data"]);
     assert_near(&probabilities(&outcomes), &want, 1e-4, "iris");
 }
@@ -196,8 +200,8 @@ fn an_unknown_operator_is_named() {
     let at = bytes.windows(6).rposition(|window| window == b"Scaler").unwrap();
     bytes[at..at + 6].copy_from_slice(b"Zcaler");
     let files = [("model.onnx".to_owned(), Bytes::from(bytes))].into();
-    let Err(error) = Package::assemble("bad", None, files).unwrap().predictor(1) else { panic!() };
-    assert!(error.to_string().starts_with("operator `ai.onnx.ml:Zcaler"), "{error}");
+    let error = Package::assemble("bad", None, files).unwrap().predictor(1).err().unwrap();
+    assert!(error.to_string().starts_with("operator `Zcaler`"), "{error}");
 }
 
 #[test]

@@ -84,8 +84,7 @@ impl Arguments {
             println!("{}", defaults.join("\n"));
             return Ok(None);
         }
-        let layers =
-            settings::layers(defaults, self.config.as_deref(), settings::environment())?;
+        let layers = settings::layers(defaults, self.config.as_deref(), settings::environment())?;
         let settings = build(&layers)?;
         if self.check {
             println!("settings are right");

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
 use serde::Deserialize;
@@ -185,6 +185,17 @@ pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// Where the ONNX Runtime library may be, in order: `ORT_DYLIB_PATH`, the data folder, and, in a
+/// build tree, where `make onnxruntime` puts it.
+pub fn onnxruntime(data_dir: &Path) -> Vec<PathBuf> {
+    const NAME: &str = "libonnxruntime.so";
+    let named = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    let program = std::env::current_exe().ok();
+    let target = program.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let built = target.map(|target| target.join("onnxruntime").join(NAME));
+    named.into_iter().chain([data_dir.join(NAME)]).chain(built).collect()
 }
 
 fn explain(error: config::ConfigError) -> RuntimeError {

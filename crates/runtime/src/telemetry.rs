@@ -96,6 +96,8 @@ pub struct Metrics {
     pub spool_dropped: Counter<u64>,
     meter: Meter,
     registry: Registry,
+    /// Kept, as its end would end the metrics.
+    _provider: SdkMeterProvider,
 }
 
 impl Metrics {
@@ -162,6 +164,7 @@ fn build_metrics(service: &'static str) -> Result<Metrics, String> {
         spool_dropped: counter(names::SPOOL_DROPPED),
         meter,
         registry,
+        _provider: provider,
     })
 }
 
@@ -179,4 +182,26 @@ pub fn label(key: &'static str, value: impl Into<opentelemetry::Value>) -> KeyVa
 /// Records a duration in seconds.
 pub fn record(histogram: &Histogram<f64>, time: Duration, labels: &[KeyValue]) {
     histogram.record(time.as_secs_f64(), labels);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_is_rendered() {
+        let metrics = build_metrics("test").unwrap();
+        metrics.model_requests.add(2, &[label("model", "iris"), label("version", "1")]);
+        record(&metrics.http_duration, Duration::from_millis(3), &[label("http.route", "/x")]);
+        metrics.gauge("engine_test_gauge", || 7);
+        let text = metrics.render();
+        for line in [
+            "model_requests_total{model=\"iris\",version=\"1\"} 2",
+            "http_server_request_duration_seconds_count{http_route=\"/x\"} 1",
+            "engine_test_gauge 7",
+            "process_resident_memory_bytes ",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
 }

@@ -1,1 +1,58 @@
-//! testkit.
+//! Engines to test on: real processes, started from the binaries in the target folder, spoken to
+//! over HTTP as any client would.
+//!
+//! Reading order: [`topology`] (one process or seven), [`Engine`] (started, stopped, killed,
+//! restarted), [`Client`] (the public API as verbs), [`models`] (models with golden answers),
+//! [`tensor`] (the forms of the Open Inference Protocol V2).
+//!
+//! Invariants: no fixed port, no shared folder, no sleep that is not a wait for a condition with a
+//! deadline; no process and no file outlives the test run, not even a killed one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "for tests only: a panic that says what is wrong is how a test fails"
+)]
+
+pub mod client;
+pub mod engine;
+pub mod models;
+pub mod server;
+pub mod tensor;
+pub mod topology;
+pub mod wait;
+
+pub use client::{Answer, Client, Upload};
+pub use engine::{Engine, PASSWORD};
+pub use reqwest::{Method, RequestBuilder};
+pub use topology::{Setup, Topology, run, shared};
+pub use wait::until;
+
+/// Expands each scenario, `async fn name(topology: Topology)`, to two tests: `embedded::name` and
+/// `distributed::name`.
+#[macro_export]
+macro_rules! scenarios {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(
+                #[test]
+                fn $name() {
+                    let topology = $crate::Topology::Embedded;
+                    $crate::run(topology, super::$name(topology));
+                }
+            )+
+        }
+
+        mod distributed {
+            $(
+                #[test]
+                fn $name() {
+                    let topology = $crate::Topology::Distributed;
+                    $crate::run(topology, super::$name(topology));
+                }
+            )+
+        }
+    };
+}

@@ -100,7 +100,9 @@ pub fn hints(address: &str, settings: &Settings, first_start: &FirstStart) -> St
         _ => "<password>",
     };
     let ask = |model: &str, body: &str| {
-        format!("curl -s http://{address}/api/v1/models/{model}/predict -H \"Authorization: Bearer $TOKEN\" {body}")
+        format!(
+            "curl -s http://{address}/api/v1/models/{model}/predict -H \"Authorization: Bearer $TOKEN\" {body}"
+        )
     };
     let json = |body: &str| format!("-H 'Content-Type: application/json' -d '{body}'");
     format!(

@@ -43,7 +43,8 @@ impl Engine {
         let first_start = auth.first_start().await?;
         let auth: Arc<dyn AuthApi> = auth;
 
-        let deps = inference::Deps { artifacts: Arc::clone(&artifacts) };
+        let candidates = runtime::settings::onnxruntime(&settings.data_dir);
+        let deps = inference::Deps { artifacts: Arc::clone(&artifacts), onnxruntime: candidates };
         let inference = inference::build(settings.inference.clone(), deps)?;
         inference::background(&inference, &process);
         let inference: Arc<dyn InferenceApi> = inference;
@@ -94,17 +95,20 @@ pub fn greeting(settings: &Settings, first_start: &FirstStart, address: &str) ->
         }
         FirstStart::HasUsers => "as before".to_owned(),
     };
-    let onnx = if settings.inference.onnxruntime_found() {
-        "on"
-    } else {
-        "OFF: run `make onnxruntime`, or set `inference.onnxruntime`"
+    let explicit = Some(settings.inference.onnxruntime.as_path());
+    let explicit = explicit.filter(|path| !path.as_os_str().is_empty());
+    let candidates = runtime::settings::onnxruntime(&settings.data_dir);
+    let onnx = match models::library::start(explicit, &candidates) {
+        Ok(_) => format!("on (ONNX Runtime {})", models::library::VERSION),
+        Err(error) => format!("OFF: {error}"),
     };
     format!(
         "AI Decision Engine {version}\n  \
          address   http://{address}   (docs: http://{address}/docs)\n  \
          data      {data}\n  \
          stores    relational {relational}, documents {documents}, artifacts {artifacts}\n  \
-         on        sign-in, prediction log, metrics at /metrics; ONNX models {onnx}\n  \
+         on        sign-in, prediction log, metrics at /metrics\n  \
+         onnx      {onnx}\n  \
          sign in   {sign_in}\n",
         version = env!("CARGO_PKG_VERSION"),
         data = Path::new(&settings.data_dir).display(),

@@ -89,14 +89,16 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
 fn inspect(files: &[PathBuf]) -> anyhow::Result<()> {
     let mut named = std::collections::BTreeMap::new();
     for path in files {
-        let name = path.file_name().and_then(|name| name.to_str()).context("a file needs a name")?;
+        let name =
+            path.file_name().and_then(|name| name.to_str()).context("a file needs a name")?;
         let bytes = std::fs::read(path).with_context(|| format!("`{}`", path.display()))?;
         // Alone, a graph may have any name.
         let name = if files.len() == 1 && name.ends_with(".onnx") { "model.onnx" } else { name };
         named.insert(name.to_owned(), bytes.into());
     }
     let first = files.first().and_then(|path| path.canonicalize().ok());
-    let folder = first.as_ref().and_then(|path| path.parent()).and_then(|folder| folder.file_name());
+    let folder =
+        first.as_ref().and_then(|path| path.parent()).and_then(|folder| folder.file_name());
     let name = folder.and_then(|name| name.to_str()).unwrap_or("model");
     let package = Package::assemble(name, None, named)?;
     println!("{}", serde_json::to_string_pretty(&package.manifest)?);

@@ -48,7 +48,6 @@ impl Settings {
         settings.storage.resolve(&data_dir);
         settings.auth.resolve(&data_dir);
         settings.router.resolve(&data_dir);
-        settings.inference.resolve(&data_dir);
         Ok(settings)
     }
 }

@@ -20,8 +20,8 @@ mod keys;
 mod passwords;
 mod random;
 
-pub use http::http;
 pub use error::AuthError;
+pub use http::http;
 pub use service::{Auth, FirstStart};
 pub use settings::{DEFAULTS, Settings};
 

@@ -16,8 +16,8 @@ pub mod settings;
 
 mod summary;
 
-pub use http::http;
 pub use error::DriftError;
+pub use http::http;
 pub use service::DriftService;
 pub use settings::{DEFAULTS, Settings};
 

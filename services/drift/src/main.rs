@@ -16,10 +16,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let _telemetry = telemetry::init("drift", &settings.telemetry)?;
     let documents = storage::documents(&settings.storage.documents).await?;
-    let deps = Deps {
-        predictions: documents.predictions,
-        clock: Arc::new(SystemClock),
-    };
+    let deps = Deps { predictions: documents.predictions, clock: Arc::new(SystemClock) };
     let api: Arc<dyn DriftApi> = build(settings.own.clone(), deps)?;
     let auth = clients::auth(&settings.services.auth)?;
     let authenticator = Authenticator::new(auth, Arc::new(SystemClock));

@@ -15,8 +15,8 @@ mod http;
 pub mod service;
 pub mod settings;
 
-pub use http::http;
 pub use error::FeedbackError;
+pub use http::http;
 pub use service::FeedbackService;
 pub use settings::{DEFAULTS, Settings};
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use domain::manifest::{Feature, FeatureKind, Tool};
 use domain::{Modality, Task, Version};
+use time::format_description::well_known::Rfc3339;
 
 /// Renders the card. What the manifest does not say is left out.
 pub fn render(version: &Version) -> String {
@@ -41,7 +42,8 @@ pub fn render(version: &Version) -> String {
     );
     fact("Framework", tool(&manifest.framework));
     fact("Converter", tool(&manifest.converter));
-    fact("Registered", format!("by {} at {}", version.created_by, version.created_at));
+    let when = version.created_at.format(&Rfc3339).unwrap_or_default();
+    fact("Registered", format!("by {} at {when}", version.created_by));
     fact("Licence", manifest.licence.clone());
     fact("Source", manifest.source.clone());
     fact("Intended use", manifest.intended_use.clone());

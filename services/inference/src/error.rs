@@ -27,7 +27,9 @@ pub enum InferenceError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file in the store has another size than the registry says.
-    #[error("file `{name}` has {found} bytes in the store, the registry says {told}: upload it again")]
+    #[error(
+        "file `{name}` has {found} bytes in the store, the registry says {told}: upload it again"
+    )]
     Size {
         /// The file's name in the package.
         name: String,

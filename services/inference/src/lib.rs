@@ -10,7 +10,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use runtime::Process;
 use storage::ports::Artifacts;
 
 pub mod error;
@@ -19,9 +21,13 @@ pub mod settings;
 
 mod codec;
 mod executor;
+mod http;
 mod residency;
+#[cfg(test)]
+mod stage;
 
 pub use error::InferenceError;
+pub use http::http;
 pub use service::Service;
 pub use settings::{DEFAULTS, Settings};
 
@@ -43,4 +49,20 @@ pub struct Deps {
 pub fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, InferenceError> {
     settings.check()?;
     Service::new(settings, deps).map(Arc::new)
+}
+
+/// How often idle versions are looked for.
+const IDLE_CHECK: Duration = Duration::from_secs(10);
+
+/// Starts the background work: unloading idle versions.
+pub fn background(service: &Arc<Service>, process: &Process) {
+    let service = Arc::clone(service);
+    process.spawn(async move {
+        loop {
+            tokio::time::sleep(IDLE_CHECK).await;
+            for target in service.unload_idle(Instant::now()).await {
+                tracing::info!(model = %target.model, version = %target.version, "unloaded an idle version");
+            }
+        }
+    });
 }

@@ -140,15 +140,25 @@ impl Residency {
         Ok(InUse(Arc::clone(held)))
     }
 
+    /// Loads, verifies and warms a version, then frees it. Nothing makes room for it: what serves
+    /// comes first.
+    pub(crate) async fn check(&self, version: Version) -> Result<Loaded, InferenceError> {
+        let _changing = self.changing.lock().await;
+        self.fits_at_all(self.estimate(&version))?;
+        let target = Target { model: version.model.clone(), version: version.version };
+        let files = self.fetch(&version).await?;
+        Ok(self.prepare(target, version, files).await?.facts())
+    }
+
     /// Loads, verifies and warms a version, then puts it in the place of what is there. Loaded
-    /// already with the same files, it changes nothing.
+    /// already with the same files, it only counts as used.
     pub(crate) async fn load(&self, version: Version) -> Result<Loaded, InferenceError> {
         let _changing = self.changing.lock().await;
         let target = Target { model: version.model.clone(), version: version.version };
-        let same = |held: &&Arc<Held>| {
-            held.files == version.files && held.manifest == version.manifest
-        };
+        let same =
+            |held: &&Arc<Held>| held.files == version.files && held.manifest == version.manifest;
         if let Some(held) = self.map.load().get(&target).filter(same) {
+            held.last_used.store(self.millis(Instant::now()), Ordering::Relaxed);
             return Ok(held.facts());
         }
         self.make_room(&target, self.estimate(&version))?;
@@ -222,7 +232,8 @@ impl Residency {
 
     fn estimate(&self, version: &Version) -> u64 {
         let file = models::package::model_file(version.manifest.format);
-        let bytes = version.files.iter().find(|ours| ours.name == file).map_or(0, |ours| ours.bytes);
+        let bytes =
+            version.files.iter().find(|ours| ours.name == file).map_or(0, |ours| ours.bytes);
         match version.manifest.format {
             Format::Onnx => onnx::memory_estimate(bytes, self.limits.sessions),
             Format::Linfa => bytes,
@@ -232,12 +243,8 @@ impl Residency {
     /// Unloads the versions not used for longest until `needed` bytes fit. Busy ones stay, and so
     /// does the one that is about to be replaced: it serves until then.
     fn make_room(&self, coming: &Target, needed: u64) -> Result<(), InferenceError> {
+        self.fits_at_all(needed)?;
         let limit = self.limits.memory_bytes;
-        let to_mb = |bytes: u64| bytes.div_ceil(1 << 20);
-        if needed > limit {
-            let (needed_mb, limit_mb) = (to_mb(needed), to_mb(limit));
-            return Err(InferenceError::TooBig { needed_mb, limit_mb });
-        }
         loop {
             let map = self.map.load_full();
             let used: u64 = map.values().map(|held| held.memory_bytes).sum();
@@ -262,6 +269,14 @@ impl Residency {
             );
             self.remove(&oldest.target);
         }
+    }
+
+    fn fits_at_all(&self, needed: u64) -> Result<(), InferenceError> {
+        let limit = self.limits.memory_bytes;
+        if needed <= limit {
+            return Ok(());
+        }
+        Err(InferenceError::TooBig { needed_mb: to_mb(needed), limit_mb: to_mb(limit) })
     }
 
     /// The files, each verified by the store against its digest.
@@ -298,7 +313,8 @@ impl Residency {
             let (manifest, memory_bytes) = (package.manifest, predictor.memory_bytes());
             let row_us = warm::warm(&manifest, tokenizer.as_ref(), predictor.as_ref())?;
             let first = |input: &domain::manifest::TensorSpec| input.shape.first().copied();
-            let splittable = manifest.inputs.iter().all(|input| matches!(first(input), Some(-1 | 1)));
+            let splittable =
+                manifest.inputs.iter().all(|input| matches!(first(input), Some(-1 | 1)));
             let (batchable, requests) = (manifest.batchable, AtomicU64::default());
             Ok(Held {
                 target,
@@ -316,6 +332,10 @@ impl Residency {
         });
         building.await.map_err(InferenceError::BrokenOff)?
     }
+}
+
+fn to_mb(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// Names as keys: ImageNet has two cranes.

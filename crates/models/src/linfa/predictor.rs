@@ -35,7 +35,8 @@ impl Predictor for LinfaModel {
                 let mut table = vec![0.0_f32; rows * self.labels.len()];
                 let given = fitted.predict_probabilities(&matrix);
                 let mut classes = Vec::with_capacity(rows);
-                for (row, out) in given.rows().into_iter().zip(table.chunks_mut(self.labels.len())) {
+                for (row, out) in given.rows().into_iter().zip(table.chunks_mut(self.labels.len()))
+                {
                     for (probability, class) in row.iter().zip(fitted.classes()) {
                         if let Some(cell) = out.get_mut(*class) {
                             #[expect(

@@ -30,8 +30,7 @@ const ASKED: [[f32; 2]; 3] = [[0.2, 97.0], [9.0, 3.0], [-11.0, -90.0]];
 #[test]
 fn a_logistic_model_learns_and_comes_back_the_same() {
     let (rows, targets) = clouds();
-    let model =
-        fit_logistic(&rows, &targets, names(&["x", "y"]), names(&["a", "b", "c"])).unwrap();
+    let model = fit_logistic(&rows, &targets, names(&["x", "y"]), names(&["a", "b", "c"])).unwrap();
     let answer = ask(&model, &ASKED);
     assert_eq!(answer[0].values, Values::Int64(vec![0, 1, 2]));
     let Values::Fp32(probabilities) = &answer[1].values else { panic!() };
@@ -55,9 +54,8 @@ fn a_tree_learns_and_comes_back_the_same() {
 #[test]
 fn a_class_without_rows_has_probability_zero() {
     let (rows, targets) = clouds();
-    let model =
-        fit_logistic(&rows, &targets, names(&["x", "y"]), names(&["a", "b", "c", "never"]))
-            .unwrap();
+    let model = fit_logistic(&rows, &targets, names(&["x", "y"]), names(&["a", "b", "c", "never"]))
+        .unwrap();
     let Values::Fp32(probabilities) = ask(&model, &ASKED).remove(1).values else { panic!() };
     assert!(probabilities.chunks(4).all(|row| row[3] == 0.0));
 }

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use domain::Manifest;
-use domain::manifest::{
-    Datatype, Feature, FeatureKind, Format, Modality, OutputRole, TensorSpec,
-};
+use domain::manifest::{Datatype, Feature, FeatureKind, Format, Modality, OutputRole, TensorSpec};
 
 use super::model_file;
 use crate::ModelError;
@@ -227,7 +225,8 @@ fn text(manifest: &Manifest, files: &BTreeMap<String, Bytes>) -> Result<(), Mode
         ));
     };
     let known = crate::preprocess::text::TOKEN_INPUTS;
-    if let Some(input) = manifest.inputs.iter().find(|input| !known.contains(&input.name.as_str())) {
+    if let Some(input) = manifest.inputs.iter().find(|input| !known.contains(&input.name.as_str()))
+    {
         return Err(ModelError::manifest(
             format!("inputs/{}", input.name),
             format!("cannot be filled by a tokenizer: it fills {known:?}"),

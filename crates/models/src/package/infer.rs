@@ -32,10 +32,13 @@ pub(super) fn from_graph(
     let inputs = graph.inputs.iter().map(input).collect::<Result<Vec<_>, _>>()?;
     let labels = match labels::from_file(files)? {
         Some(labels) => labels,
-        None => match author.get("labels").and_then(|given| serde_json::from_value(given.clone()).ok()) {
-            Some(labels) => labels,
-            None => graph.class_labels.clone(),
-        },
+        None => {
+            match author.get("labels").and_then(|given| serde_json::from_value(given.clone()).ok())
+            {
+                Some(labels) => labels,
+                None => graph.class_labels.clone(),
+            }
+        }
     };
     let mut manifest = Manifest {
         inputs,
@@ -48,12 +51,16 @@ pub(super) fn from_graph(
     manifest.outputs = outputs::specs(graph, &manifest.labels, &mut assumptions)?;
     manifest.task = outputs::task(&manifest.outputs, &mut assumptions);
     if manifest.labels.is_empty() && manifest.task == Task::Classification {
-        let count = manifest.outputs.iter().find(|output| {
-            matches!(output.role, OutputRole::Probabilities | OutputRole::Logits)
-        });
+        let count = manifest
+            .outputs
+            .iter()
+            .find(|output| matches!(output.role, OutputRole::Probabilities | OutputRole::Logits));
         let count = count.and_then(|output| output.shape.last().copied()).unwrap_or(-1);
         manifest.labels = (0..count.max(0)).map(|class| class.to_string()).collect();
-        assumptions.push(("labels", "classes are named by their numbers, as no labels came with the model".to_owned()));
+        assumptions.push((
+            "labels",
+            "classes are named by their numbers, as no labels came with the model".to_owned(),
+        ));
     }
     give_modality(&mut manifest, files, &mut assumptions);
     let free = manifest.inputs.iter().all(|input| input.shape.first() == Some(&-1));
@@ -221,7 +228,8 @@ fn text(
     files: &BTreeMap<String, Bytes>,
     assumptions: &mut Vec<(&'static str, String)>,
 ) -> Option<TextInput> {
-    let default = |tokenizer, max_length| TextInput { tokenizer, max_length, pad_id: 0, max_chars: 10_000 };
+    let default =
+        |tokenizer, max_length| TextInput { tokenizer, max_length, pad_id: 0, max_chars: 10_000 };
     if let [input] = manifest.inputs.as_slice()
         && input.datatype == Datatype::Bytes
         && matches!(input.shape.as_slice(), [_] | [_, 1])
@@ -245,7 +253,8 @@ fn text(
         }
     };
     if !files.contains_key(TOKENIZER) {
-        let text = "no `tokenizer.json` came with the model: it takes token ids over the V2 protocol only";
+        let text =
+            "no `tokenizer.json` came with the model: it takes token ids over the V2 protocol only";
         assumptions.push(("text", text.to_owned()));
         return Some(default(None, length));
     }
@@ -253,10 +262,7 @@ fn text(
     Some(default(Some(TOKENIZER.to_owned()), length))
 }
 
-fn image(
-    input: &TensorSpec,
-    assumptions: &mut Vec<(&'static str, String)>,
-) -> Option<ImageInput> {
+fn image(input: &TensorSpec, assumptions: &mut Vec<(&'static str, String)>) -> Option<ImageInput> {
     if !matches!(input.datatype, Datatype::Fp32 | Datatype::Fp16 | Datatype::Uint8) {
         return None;
     }
@@ -279,10 +285,14 @@ fn image(
         assumptions.push(("image", "pixel values 0..255, RGB, assumed".to_owned()));
         1.0
     } else {
-        assumptions.push(("image", "image scaling 1/255, without mean and std, RGB, assumed".to_owned()));
+        assumptions
+            .push(("image", "image scaling 1/255, without mean and std, RGB, assumed".to_owned()));
         1.0 / 255.0
     };
-    assumptions.push(("image", "resize of the shorter side, bilinear, with centre crop assumed".to_owned()));
+    assumptions.push((
+        "image",
+        "resize of the shorter side, bilinear, with centre crop assumed".to_owned(),
+    ));
     Some(ImageInput {
         width,
         height,

@@ -33,7 +33,11 @@ pub(super) fn from_file(
             }
             places.into_values().collect()
         }
-        _ => return Err(bad("must be a list of names, or an object from position to name".to_owned())),
+        _ => {
+            return Err(bad(
+                "must be a list of names, or an object from position to name".to_owned()
+            ));
+        }
     };
     let name = |label: Value| match label {
         Value::String(name) => Ok(name),

@@ -6,8 +6,7 @@ use super::*;
 const IRIS: &[u8] = include_bytes!("../../../../tests/models/iris-logreg/model.onnx");
 const ZIPMAP: &[u8] = include_bytes!("../../../../tests/models/iris-logreg-zipmap/model.onnx");
 const DIABETES: &[u8] = include_bytes!("../../../../tests/models/diabetes-gbr/model.onnx");
-const IMAGENET: &[u8] =
-    include_bytes!("../../../../services/all-in-one/demo/imagenet/model.onnx");
+const IMAGENET: &[u8] = include_bytes!("../../../../services/all-in-one/demo/imagenet/model.onnx");
 const SENTIMENT: &[u8] =
     include_bytes!("../../../../services/all-in-one/demo/sentiment/model.onnx");
 
@@ -85,9 +84,12 @@ fn the_author_has_the_last_word_and_settles_assumptions() {
         "operators": {"Forged": 1},
     });
     let labels = br#"{"0": "setosa", "1": "versicolor", "2": "virginica"}"#;
-    let package =
-        Package::assemble("m", Some(author), files(&[("model.onnx", IRIS), ("labels.json", labels)]))
-            .unwrap();
+    let package = Package::assemble(
+        "m",
+        Some(author),
+        files(&[("model.onnx", IRIS), ("labels.json", labels)]),
+    )
+    .unwrap();
     assert_eq!(package.manifest.name, "iris");
     assert_eq!(package.manifest.labels[2], "virginica");
     assert_eq!(package.manifest.features[3].kind, FeatureKind::Integer);
@@ -100,25 +102,46 @@ fn the_author_has_the_last_word_and_settles_assumptions() {
 fn what_contradicts_the_graph_is_refused_by_field() {
     let model = [("model.onnx", IRIS)];
     for (author, text) in [
-        (json!({"features": [{"name": "a"}]}), "`features` must be 4, the columns of input `input`"),
+        (
+            json!({"features": [{"name": "a"}]}),
+            "`features` must be 4, the columns of input `input`",
+        ),
         (json!({"labels": ["a", "b"]}), "`labels` must be 3, one per column"),
         (json!({"labels": ["a", "a", "b"]}), "`labels` must not name a class twice"),
-        (json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]}), "`inputs` names"),
-        (json!({"inputs": [{"name": "input", "datatype": "INT64", "shape": [-1, 4]}]}),
-         "`inputs/input` must have the graph's"),
-        (json!({"outputs": [{"name": "y", "datatype": "INT64", "shape": [-1], "role": "label"}]}),
-         "`outputs/y` is not in the graph"),
+        (
+            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]}),
+            "`inputs` names",
+        ),
+        (
+            json!({"inputs": [{"name": "input", "datatype": "INT64", "shape": [-1, 4]}]}),
+            "`inputs/input` must have the graph's",
+        ),
+        (
+            json!({"outputs": [{"name": "y", "datatype": "INT64", "shape": [-1], "role": "label"}]}),
+            "`outputs/y` is not in the graph",
+        ),
         (json!({"modality": "image"}), "`image` is missing"),
         (json!({"modality": "text"}), "`text` is missing"),
         (json!({"modality": "text", "text": {"tokenizer": "t.json"}}), "names the file `t.json`"),
-        (json!({"features": [{"name": "a"}, {"name": "a"}, {"name": "b"}, {"name": "c"}]}),
-         "`features/a` is named twice"),
-        (json!({"features": [{"name": "a", "type": "category"}, {"name": "b"}, {"name": "c"},
-                             {"name": "d"}]}), "`features/a/categories` must list"),
-        (json!({"features": [{"name": "a", "type": "string"}, {"name": "b"}, {"name": "c"},
-                             {"name": "d"}]}), "`features/a/type` does not fit input"),
-        (json!({"features": [{"name": "a", "min": 2, "max": 1}, {"name": "b"}, {"name": "c"},
-                             {"name": "d"}]}), "`features/a/min` must not be above"),
+        (
+            json!({"features": [{"name": "a"}, {"name": "a"}, {"name": "b"}, {"name": "c"}]}),
+            "`features/a` is named twice",
+        ),
+        (
+            json!({"features": [{"name": "a", "type": "category"}, {"name": "b"}, {"name": "c"},
+                             {"name": "d"}]}),
+            "`features/a/categories` must list",
+        ),
+        (
+            json!({"features": [{"name": "a", "type": "string"}, {"name": "b"}, {"name": "c"},
+                             {"name": "d"}]}),
+            "`features/a/type` does not fit input",
+        ),
+        (
+            json!({"features": [{"name": "a", "min": 2, "max": 1}, {"name": "b"}, {"name": "c"},
+                             {"name": "d"}]}),
+            "`features/a/min` must not be above",
+        ),
         (json!({"feature": []}), "unknown field `feature`"),
         (json!([]), "must be a JSON object"),
     ] {
@@ -154,7 +177,8 @@ fn files_that_do_not_belong_are_refused_by_name() {
 
 #[test]
 fn a_licence_and_a_readme_are_kept() {
-    let list = [("model.onnx", IRIS), ("LICENSE", b"MIT"), ("README.md", b"# x"), ("card.json", b"{}")];
+    let list =
+        [("model.onnx", IRIS), ("LICENSE", b"MIT"), ("README.md", b"# x"), ("card.json", b"{}")];
     assert_eq!(Package::assemble("m", None, files(&list)).unwrap().files.len(), 4);
 }
 

@@ -15,11 +15,7 @@ use crate::{ModelError, Tensor, Values};
 /// # Errors
 /// [`ModelError::Input`] if the bytes are no JPEG, PNG or WebP, have more pixels than
 /// `image.max_pixels` (found out before decoding), or are damaged.
-pub fn tensor(
-    image: &ImageInput,
-    input: &TensorSpec,
-    bytes: &[u8],
-) -> Result<Tensor, ModelError> {
+pub fn tensor(image: &ImageInput, input: &TensorSpec, bytes: &[u8]) -> Result<Tensor, ModelError> {
     let picture = decode(image, bytes)?;
     let pixels = to_size(image, &picture)?;
     let channels = channels(image.color);
@@ -59,7 +55,8 @@ pub fn fits(image: &ImageInput, input: &TensorSpec) -> Result<(), ModelError> {
     let [_, real @ ..] = input.shape.as_slice() else {
         return Err(ModelError::manifest("image", "needs an input of four dimensions"));
     };
-    let same = real.len() == 3 && real.iter().zip(told).all(|(real, told)| *real < 0 || *real == told);
+    let same =
+        real.len() == 3 && real.iter().zip(told).all(|(real, told)| *real < 0 || *real == told);
     if !same {
         return Err(ModelError::manifest(
             "image",
@@ -74,7 +71,10 @@ pub fn fits(image: &ImageInput, input: &TensorSpec) -> Result<(), ModelError> {
     }
     for (field, list) in [("image/mean", &image.mean), ("image/std", &image.std)] {
         if !list.is_empty() && list.len() != channels {
-            return Err(ModelError::manifest(field, format!("must be {channels}, one per channel")));
+            return Err(ModelError::manifest(
+                field,
+                format!("must be {channels}, one per channel"),
+            ));
         }
     }
     if image.std.iter().any(|std| !std.is_finite() || *std == 0.0) || !image.scale.is_finite() {

@@ -122,8 +122,12 @@ fn fill<'a>(
     cells: impl Iterator<Item = (&'a Cell, &'a Feature)>,
 ) -> Result<Values, ModelError> {
     Ok(match datatype {
-        Datatype::Fp32 => Values::Fp32(cells.map(|(cell, feature)| narrow(cell, feature)).collect()),
-        Datatype::Fp64 => Values::Fp64(cells.map(|(cell, feature)| number(cell, feature)).collect()),
+        Datatype::Fp32 => {
+            Values::Fp32(cells.map(|(cell, feature)| narrow(cell, feature)).collect())
+        }
+        Datatype::Fp64 => {
+            Values::Fp64(cells.map(|(cell, feature)| number(cell, feature)).collect())
+        }
         Datatype::Fp16 => Values::Fp16(
             cells.map(|(cell, feature)| f16::from_f64(number(cell, feature))).collect(),
         ),
@@ -155,7 +159,10 @@ fn fill<'a>(
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "digits are lost as the model wants, not range")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "digits are lost as the model wants, not range"
+)]
 fn narrow(cell: &Cell, feature: &Feature) -> f32 {
     number(cell, feature) as f32
 }
@@ -223,7 +230,8 @@ fn wanted(feature: &Feature) -> String {
         FeatureKind::Category => {
             let some: Vec<_> =
                 feature.categories.iter().take(8).map(|name| format!("`{name}`")).collect();
-            let more = if feature.categories.len() > 8 { " or another of its categories" } else { "" };
+            let more =
+                if feature.categories.len() > 8 { " or another of its categories" } else { "" };
             format!("one of {}{more}", some.join(", "))
         }
     }

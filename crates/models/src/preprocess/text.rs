@@ -138,7 +138,10 @@ pub fn strings<T: AsRef<str>>(
     }
     let shape = if input.shape.len() == 1 { vec![list.len()] } else { vec![list.len(), 1] };
     let truncated = vec![false; list.len()];
-    Ok(Tokenized { tensors: vec![Tensor::new(&input.name, shape, Values::Bytes(list))?], truncated })
+    Ok(Tokenized {
+        tensors: vec![Tensor::new(&input.name, shape, Values::Bytes(list))?],
+        truncated,
+    })
 }
 
 fn check_length(text: &str, max_chars: usize) -> Result<(), ModelError> {

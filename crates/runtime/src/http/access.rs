@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServiceResponse;
+use actix_web::body::BoxBody;
 use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpMessage, Responder, Route};
+use actix_web::{FromRequest, Handler, Responder, Route};
 use contracts::ApiError;
 use domain::Role;
 
-use super::caller::{Caller, authenticate};
-use super::problem::Problem;
+use super::caller::admit;
 use crate::Authenticator;
 
 /// Who may use a route.
@@ -72,17 +71,9 @@ pub fn mount(
 ) {
     for PublicRoute { method, path, access, route } in routes {
         let authenticator = Arc::clone(authenticator);
-        let check = move |request: actix_web::dev::ServiceRequest, next: Next<_>| {
+        let check = move |request, next: Next<BoxBody>| {
             let authenticator = Arc::clone(&authenticator);
-            async move {
-                let call = authenticate(&request, &authenticator, request_timeout)
-                    .await
-                    .map_err(Problem)?;
-                access.check(&call).map_err(Problem)?;
-                request.extensions_mut().insert(Caller(call));
-                let answer: Result<ServiceResponse<_>, actix_web::Error> = next.call(request).await;
-                answer
-            }
+            admit(request, next, authenticator, request_timeout, move |call| access.check(call))
         };
         config.service(
             web::resource(path)

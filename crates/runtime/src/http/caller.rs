@@ -4,9 +4,11 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use contracts::call::AccessToken;
 use contracts::{ApiError, Call, Deadline, ErrorCode, TraceContext};
 use domain::RequestId;
@@ -47,8 +49,26 @@ pub(super) fn request_id(request: &HttpRequest) -> RequestId {
     }
 }
 
+/// Around a route: builds the call, asks whether it may go on, and hands it to the handler.
+pub(super) async fn admit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    authenticator: Arc<Authenticator>,
+    request_timeout: Duration,
+    may: impl FnOnce(&Call) -> Result<(), ApiError>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let call = authenticate(&request, &authenticator, request_timeout).await;
+    match call.and_then(|call| may(&call).map(|()| call)) {
+        Ok(call) => {
+            request.extensions_mut().insert(Caller(call));
+            Ok(next.call(request).await?.map_into_boxed_body())
+        }
+        Err(error) => Ok(request.error_response(Problem(error)).map_into_boxed_body()),
+    }
+}
+
 /// Builds the call. A token that is there must be good, also where none is needed.
-pub(super) async fn authenticate(
+async fn authenticate(
     request: &ServiceRequest,
     authenticator: &Arc<Authenticator>,
     request_timeout: Duration,

@@ -4,13 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServiceResponse;
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Bytes, ServiceConfig};
-use actix_web::{HttpMessage, HttpResponse};
 use contracts::{ApiError, Call, Endpoint, Wire};
 
-use super::caller::{Caller, authenticate};
+use super::caller::{Caller, admit};
 use super::problem::Problem;
 use crate::Authenticator;
 
@@ -46,15 +46,8 @@ pub fn bind<Req, Res, F, Fut>(
 {
     let authenticator = Arc::clone(routes.authenticator);
     let request_timeout = routes.request_timeout;
-    let check = move |request: actix_web::dev::ServiceRequest, next: Next<_>| {
-        let authenticator = Arc::clone(&authenticator);
-        async move {
-            let call =
-                authenticate(&request, &authenticator, request_timeout).await.map_err(Problem)?;
-            request.extensions_mut().insert(Caller(call));
-            let answer: Result<ServiceResponse<_>, actix_web::Error> = next.call(request).await;
-            answer
-        }
+    let check = move |request, next: Next<BoxBody>| {
+        admit(request, next, Arc::clone(&authenticator), request_timeout, |_| Ok(()))
     };
     let answer = move |Caller(call): Caller, body: Bytes| {
         let handler = handler.clone();

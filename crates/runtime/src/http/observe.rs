@@ -1,13 +1,13 @@
 //! Around every request: its id, the error's body, the access log, the metric.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
-use contracts::{ApiError, TraceContext};
+use contracts::TraceContext;
 
 use super::caller::{REQUEST_ID, request_id};
 use super::problem::{ErrorFace, problem_json, translate};
@@ -24,26 +24,30 @@ pub(super) async fn observe(
     let start = Instant::now();
     let id = request_id(request.request());
     request.extensions_mut().insert(id.clone());
-    let kept = request.request().clone();
-    let response = match next.call(request).await {
-        Ok(answer) => {
-            let failure = answer.response().error().map(translate);
-            match failure {
-                Some(error) => refuse(&kept, &error, id.as_str()),
-                None => answer.map_into_boxed_body(),
-            }
+    let answer = next.call(request).await?;
+    let mut answer = match answer.response().error().map(translate) {
+        Some(error) => {
+            let (request, _) = answer.into_parts();
+            let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
+            let response = face(&request, &error, id.as_str());
+            ServiceResponse::new(request, response)
         }
-        Err(error) => refuse(&kept, &translate(&error), id.as_str()),
+        None => answer.map_into_boxed_body(),
     };
-    let mut response = response;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
+        answer.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
     }
-    let pattern = kept.match_pattern();
+    report(&answer, id.as_str(), start.elapsed());
+    Ok(answer)
+}
+
+/// Counts the request, and logs it.
+fn report(answer: &ServiceResponse<BoxBody>, id: &str, time: Duration) {
+    let request = answer.request();
+    let pattern = request.match_pattern();
     let route = pattern.as_deref().unwrap_or("unmatched");
-    let status = response.status().as_u16();
-    let time = start.elapsed();
-    let method = known_method(kept.method().as_str());
+    let status = answer.status().as_u16();
+    let method = known_method(request.method().as_str());
     let labels = [
         label("http.request.method", method),
         label("http.route", route.to_owned()),
@@ -51,8 +55,8 @@ pub(super) async fn observe(
         label("url.scheme", "http"),
     ];
     record(&metrics().http_duration, time, &labels);
-    if kept.app_data::<AccessLog>().is_some_and(|AccessLog(on)| *on) {
-        let trace = kept.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    if request.app_data::<AccessLog>().is_some_and(|AccessLog(on)| *on) {
+        let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         let trace = trace.and_then(|parent| TraceContext::accept(parent, ""));
         tracing::info!(
             target: "access",
@@ -60,20 +64,10 @@ pub(super) async fn observe(
             route,
             status,
             duration_ms = time.as_secs_f64() * 1000.0,
-            request.id = %id,
+            request.id = id,
             trace.id = trace.as_ref().map(TraceContext::trace_id),
         );
     }
-    Ok(response)
-}
-
-fn refuse(
-    request: &actix_web::HttpRequest,
-    error: &ApiError,
-    request_id: &str,
-) -> ServiceResponse<BoxBody> {
-    let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
-    ServiceResponse::new(request.clone(), face(request, error, request_id))
 }
 
 /// Bounds the label: a client may send any word as a method.

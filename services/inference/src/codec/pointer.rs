@@ -23,10 +23,6 @@ impl Faults {
         self.0.len() >= MOST
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// `Ok` if there are none.
     pub(super) fn check(self) -> Result<(), ApiError> {
         if self.0.is_empty() { Ok(()) } else { Err(ApiError::fields(self.0)) }

@@ -91,18 +91,13 @@ fn stack(all: &mut [Tensor], more: Vec<Tensor>) -> Result<(), InferenceError> {
     Ok(())
 }
 
-fn timed(
-    run: impl FnOnce() -> Result<Vec<Tensor>, ModelError>,
-) -> Result<Ran, InferenceError> {
+fn timed(run: impl FnOnce() -> Result<Vec<Tensor>, ModelError>) -> Result<Ran, InferenceError> {
     let begun = Instant::now();
     let outputs = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_panic| Err(panicked()));
     finish(begun, outputs)
 }
 
-fn finish(
-    begun: Instant,
-    outputs: Result<Vec<Tensor>, ModelError>,
-) -> Result<Ran, InferenceError> {
+fn finish(begun: Instant, outputs: Result<Vec<Tensor>, ModelError>) -> Result<Ran, InferenceError> {
     let compute_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(Ran { outputs: outputs?, compute_us })
 }

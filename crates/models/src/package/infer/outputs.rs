@@ -31,17 +31,20 @@ pub(super) fn specs(
                 ));
             }
         };
-        specs.push(OutputSpec { name: port.name.clone(), datatype, shape, role: OutputRole::Other });
+        specs.push(OutputSpec {
+            name: port.name.clone(),
+            datatype,
+            shape,
+            role: OutputRole::Other,
+        });
     }
     let label = graph.outputs.iter().position(is_label);
     if let Some(spec) = label.and_then(|index| specs.get_mut(index)) {
         spec.role = OutputRole::Label;
     }
     let matrices = specs.iter().filter(|spec| is_float(spec) && spec.shape.len() == 2).count();
-    let beside_label = BesideLabel {
-        label: label.is_some(),
-        only: label.is_some() && matrices == 1,
-    };
+    let beside_label =
+        BesideLabel { label: label.is_some(), only: label.is_some() && matrices == 1 };
     for (spec, port) in specs.iter_mut().zip(&graph.outputs) {
         if spec.role == OutputRole::Other {
             let made_by = graph.made_by.get(&spec.name).map(String::as_str);
@@ -49,12 +52,9 @@ pub(super) fn specs(
         }
     }
     // A role that decides the answer belongs to one output: the first.
-    for wanted in [
-        OutputRole::Probabilities,
-        OutputRole::Logits,
-        OutputRole::Value,
-        OutputRole::Embedding,
-    ] {
+    for wanted in
+        [OutputRole::Probabilities, OutputRole::Logits, OutputRole::Value, OutputRole::Embedding]
+    {
         let mut seen = false;
         for spec in specs.iter_mut().filter(|spec| spec.role == wanted) {
             if seen {
@@ -119,7 +119,8 @@ fn role(
                 return OutputRole::Probabilities;
             }
             if classes > 0 && *columns == classes {
-                let text = format!("output `{}` is taken for logits: one column per label", spec.name);
+                let text =
+                    format!("output `{}` is taken for logits: one column per label", spec.name);
                 assumptions.push(("outputs", text));
                 return OutputRole::Logits;
             }
@@ -131,10 +132,7 @@ fn role(
     }
 }
 
-pub(super) fn task(
-    outputs: &[OutputSpec],
-    assumptions: &mut Vec<(&'static str, String)>,
-) -> Task {
+pub(super) fn task(outputs: &[OutputSpec], assumptions: &mut Vec<(&'static str, String)>) -> Task {
     let any = |role: OutputRole| outputs.iter().any(|output| output.role == role);
     if any(OutputRole::Label) || any(OutputRole::Probabilities) || any(OutputRole::Logits) {
         return Task::Classification;
@@ -143,7 +141,8 @@ pub(super) fn task(
         return Task::Regression;
     }
     if !any(OutputRole::Embedding) {
-        let text = "no output could be read as an answer: all are given out over the V2 protocol only";
+        let text =
+            "no output could be read as an answer: all are given out over the V2 protocol only";
         assumptions.push(("outputs", text.to_owned()));
     }
     Task::Embedding

@@ -1,0 +1,158 @@
+//! One process of an engine, with its log.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::wait::until;
+
+/// Lines of a log that are shown when a test fails.
+const TAIL: usize = 40;
+
+/// Kills a process, and removes its folder, when the test run is gone: its own end closes the pipe.
+const WATCH: &str = r#"read -r _; kill -9 "$1" 2>/dev/null; rm -rf "$2""#;
+
+/// A running process. Killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Which, such as `router`.
+    pub name: String,
+    /// Where it answers.
+    pub url: String,
+    child: Child,
+    watch: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts a binary of the target folder. `folder` is the engine's, where its log goes.
+    pub fn start(
+        name: &str,
+        binary: &str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        folder: &Path,
+        url: String,
+    ) -> Self {
+        let path = target_folder().join(binary);
+        assert!(
+            path.exists(),
+            "`{}` is not there: run `cargo build --workspace --bins` first",
+            path.display()
+        );
+        let log = folder.join(format!("{name}.log"));
+        let out = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(path);
+        // Settings of whoever runs the tests are not the tests' business.
+        for (key, _) in std::env::vars_os() {
+            if key.to_string_lossy().starts_with("ENGINE__") {
+                command.env_remove(key);
+            }
+        }
+        command
+            .args(arguments)
+            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out);
+        let child = command.spawn().unwrap();
+        let watch = Command::new("sh")
+            .args(["-c", WATCH, "watch"])
+            .arg(child.id().to_string())
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { name: name.to_owned(), url, child, watch, log }
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success(), "`{}` got no signal `{signal}`: it is gone", self.name);
+    }
+
+    /// Kills it at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().unwrap();
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let name = self.name.clone();
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "`{name}` did not end within {limit:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the log holds this text.
+    pub async fn wait_for_log(&self, text: &str, limit: Duration) {
+        let what = format!("`{text}` in the log of `{}`", self.name);
+        until(&what, limit, || async { self.log().contains(text).then_some(()) }).await;
+    }
+
+    /// All that it said.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Resident memory, bytes.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap();
+        kib * 1024
+    }
+
+    /// Shows the end of its log.
+    pub fn show(&self) {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
+        eprintln!("---- last lines of `{}`\n{}", self.name, tail.join("\n"));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // First the watch, so that it never meets another process of the same id.
+        self.watch.kill().ok();
+        self.watch.wait().ok();
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// `target/debug` or the like: where the running test was built.
+fn target_folder() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().unwrap();
+    if folder.ends_with("deps") { folder.parent().unwrap().to_owned() } else { folder.to_owned() }
+}
+
+/// A path in the folder `target`.
+pub fn target(path: &str) -> PathBuf {
+    target_folder().parent().unwrap().join(path)
+}
+
+/// Where `make onnxruntime` puts the library.
+pub fn onnxruntime() -> PathBuf {
+    target("onnxruntime/libonnxruntime.so")
+}

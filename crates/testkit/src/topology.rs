@@ -1,0 +1,198 @@
+//! One process or many, and which of them get which settings.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use crate::engine::{Engine, PASSWORD};
+use crate::server::{Server, onnxruntime};
+
+/// The services that run apart, in the order they start: auth makes the secret that others show.
+const SERVICES: [&str; 5] = ["auth", "inference", "feedback", "drift", "router"];
+
+/// How an engine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// All six services in one process.
+    Embedded,
+    /// Each service in a process of its own; they share the stores.
+    Distributed,
+}
+
+/// What an engine is started with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How it runs.
+    pub topology: Topology,
+    /// Inference processes, where these run apart.
+    pub replicas: usize,
+    /// Whether the sample models are registered (embedded only).
+    pub demo: bool,
+    /// Settings as the environment has them, such as `ENGINE__HTTP__WORKERS`. Each goes to the
+    /// processes that know its section.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// An empty engine with the default settings, but for passwords that hash faster.
+    pub fn new(topology: Topology) -> Self {
+        let settings = [
+            ("ENGINE__AUTH__HASH_MEMORY_KIB", "256"),
+            ("ENGINE__AUTH__HASH_PASSES", "1"),
+            ("ENGINE__ROUTER__POLL_INTERVAL_S", "1"),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        Self { topology, replicas: 1, demo: false, settings }
+    }
+
+    /// Sets one more.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Starts the processes of an engine whose state is in `folder`.
+    pub(crate) fn launch(&self, folder: &Path) -> Vec<Server> {
+        match self.topology {
+            Topology::Embedded => vec![self.embedded(folder)],
+            Topology::Distributed => self.distributed(folder),
+        }
+    }
+
+    fn embedded(&self, folder: &Path) -> Server {
+        let address = free_address();
+        let mut environment = self.settings.clone();
+        let mut set = |key: &str, value: &str| environment.push((key.to_owned(), value.to_owned()));
+        set("ENGINE__DATA_DIR", &folder.join("data").display().to_string());
+        set("ENGINE__GATEWAY__LISTEN", &address);
+        set("ENGINE__AUTH__ADMIN_PASSWORD", PASSWORD);
+        set("ENGINE__INFERENCE__ONNXRUNTIME", &onnxruntime().display().to_string());
+        let arguments: &[&str] = if self.demo { &["demo"] } else { &["serve"] };
+        let url = format!("http://{address}");
+        Server::start("engine", "decision-engine", arguments, &environment, folder, url)
+    }
+
+    fn distributed(&self, folder: &Path) -> Vec<Server> {
+        assert!(!self.demo, "the sample models ship with all-in-one only");
+        let mut names: Vec<(String, &str)> = Vec::new();
+        for service in SERVICES {
+            let copies = if service == "inference" { self.replicas } else { 1 };
+            for copy in 1..=copies {
+                let suffix = if copy == 1 { String::new() } else { format!("-{copy}") };
+                names.push((format!("{service}{suffix}"), service));
+            }
+        }
+        names.push(("gateway".to_owned(), "gateway"));
+        let places: Vec<(String, &str, String)> =
+            names.into_iter().map(|(name, service)| (name, service, free_address())).collect();
+        let secret = folder.join("auth/keys/service.secret");
+        let mut servers = Vec::new();
+        for (name, service, address) in &places {
+            if *service != "auth" {
+                wait_for_file(&secret);
+            }
+            let environment = self.environment(name, service, address, &places, folder);
+            let url = format!("http://{address}");
+            servers.push(Server::start(name, service, &[], &environment, folder, url));
+        }
+        servers
+    }
+
+    fn environment(
+        &self,
+        name: &str,
+        service: &str,
+        address: &str,
+        places: &[(String, &str, String)],
+        folder: &Path,
+    ) -> Vec<(String, String)> {
+        let knows = |key: &str| {
+            let section = key.trim_start_matches("ENGINE__").split("__").next().unwrap_or_default();
+            let section = section.to_lowercase();
+            section == service || !(SERVICES.contains(&section.as_str()) || section == "gateway")
+        };
+        let mut environment: Vec<(String, String)> =
+            self.settings.iter().filter(|(key, _)| knows(key)).cloned().collect();
+        let mut set = |key: &str, value: String| environment.push((key.to_owned(), value));
+        set("ENGINE__DATA_DIR", folder.join(name).display().to_string());
+        let listen = if service == "gateway" { "GATEWAY" } else { "SERVER" };
+        set(&format!("ENGINE__{listen}__LISTEN"), address.to_owned());
+        for peer in SERVICES {
+            let urls = places.iter().filter(|(_, of, _)| *of == peer);
+            let urls: Vec<_> = urls.map(|(_, _, address)| format!("http://{address}")).collect();
+            set(&format!("ENGINE__SERVICES__{}", peer.to_uppercase()), urls.join(","));
+        }
+        match service {
+            "auth" => set("ENGINE__AUTH__ADMIN_PASSWORD", PASSWORD.to_owned()),
+            _ => {
+                let secret = folder.join("auth/keys/service.secret");
+                set("ENGINE__SERVICES__SECRET_FILE", secret.display().to_string());
+            }
+        }
+        if service != "gateway" {
+            let shared = folder.join("shared");
+            std::fs::create_dir_all(shared.join("artifacts")).unwrap();
+            for (key, url) in [
+                ("RELATIONAL", format!("sqlite://{}/relational.db", shared.display())),
+                ("DOCUMENTS", format!("sqlite://{}/documents.db", shared.display())),
+                ("ARTIFACTS", format!("file://{}/artifacts", shared.display())),
+            ] {
+                set(&format!("ENGINE__STORAGE__{key}"), url);
+            }
+        }
+        if service == "inference" {
+            set("ENGINE__INFERENCE__ONNXRUNTIME", onnxruntime().display().to_string());
+        }
+        environment
+    }
+}
+
+/// The auth service makes it right after its start; who comes too late is told when it is missed.
+fn wait_for_file(path: &Path) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !path.exists() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// An address that was free a moment ago.
+pub fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static EMBEDDED: OnceCell<Engine> = OnceCell::const_new();
+static DISTRIBUTED: OnceCell<Engine> = OnceCell::const_new();
+
+/// An engine that scenarios share which change nothing but their own models.
+pub async fn shared(topology: Topology) -> &'static Engine {
+    cell(topology).get_or_init(|| Engine::start(Setup::new(topology))).await
+}
+
+fn cell(topology: Topology) -> &'static OnceCell<Engine> {
+    match topology {
+        Topology::Embedded => &EMBEDDED,
+        Topology::Distributed => &DISTRIBUTED,
+    }
+}
+
+/// Runs a scenario, and shows the logs of the shared engine if it fails.
+pub fn run(topology: Topology, scenario: impl Future<Output = ()>) {
+    let _logs = ShowIfFailed(topology);
+    RUNTIME.block_on(scenario);
+}
+
+struct ShowIfFailed(Topology);
+
+impl Drop for ShowIfFailed {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(engine) = cell(self.0).get()
+        {
+            engine.show_logs();
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! An inference replica by itself.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use contracts::InferenceApi;
+use inference::{DEFAULTS, Deps, Settings, background, build, http};
+use runtime::service::{Arguments, run_service};
+use runtime::{Authenticator, Process, SystemClock, settings, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let Some(settings) = arguments.service::<Settings>("inference", DEFAULTS)? else {
+        return Ok(());
+    };
+    let _telemetry = telemetry::init("inference", &settings.telemetry)?;
+    let deps = Deps {
+        artifacts: storage::artifacts(&settings.storage.artifacts).await?,
+        onnxruntime: settings::onnxruntime(&settings.data_dir),
+    };
+    let service = build(settings.own.clone(), deps)?;
+    let process = Process::default();
+    background(&service, &process);
+    let api: Arc<dyn InferenceApi> = service;
+    let auth = clients::auth(&settings.services.auth)?;
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    Ok(run_service("inference", &settings, &process, authenticator, api, http).await?)
+}

@@ -1,0 +1,129 @@
+//! The service itself: who may call, what is loaded, where it runs, what comes back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::inference::{Answered, Loaded, LoadedList, PredictTask, Target};
+use contracts::{ApiError, Call, Deadline, Done, Framed, InferenceApi};
+use domain::{Role, Version};
+
+use crate::codec::{self, Bounds};
+use crate::executor::{Executor, Limits};
+use crate::residency::{self, InUse, Residency};
+use crate::{Deps, InferenceError, Settings};
+
+/// A larger body is read on a worker: parsing it would hold up the thread's other requests.
+const LARGE_BODY: usize = 64 << 10;
+
+/// An inference replica.
+pub struct Service {
+    residency: Residency,
+    executor: Arc<Executor>,
+    bounds: Bounds,
+}
+
+impl Service {
+    pub(crate) fn new(settings: Settings, deps: Deps) -> Result<Self, InferenceError> {
+        let executor = Arc::new(Executor::new(Limits {
+            workers: settings.threads(),
+            queue: settings.queue_limit,
+            batch_rows: settings.max_batch_rows,
+            inline_us: settings.inline_budget_us,
+        })?);
+        let bounds =
+            Bounds { max_rows: settings.max_rows_per_request, top: settings.top_probabilities };
+        let limits = residency::Limits {
+            memory_bytes: settings.memory_limit_mb << 20,
+            sessions: settings.sessions(),
+            idle: Duration::from_secs(settings.idle_unload_s),
+            library: Some(settings.onnxruntime)
+                .filter(|path: &PathBuf| !path.as_os_str().is_empty()),
+            candidates: deps.onnxruntime,
+        };
+        Ok(Self { residency: Residency::new(deps.artifacts, limits), executor, bounds })
+    }
+
+    /// Unloads versions that were not asked for as long as `inference.idle_unload_s`, as of `now`;
+    /// returns which. To be called now and then by a background task.
+    pub async fn unload_idle(&self, now: Instant) -> Vec<Target> {
+        self.residency.unload_idle(now).await
+    }
+
+    async fn answer(
+        &self,
+        held: InUse,
+        task: PredictTask,
+        body: Bytes,
+        deadline: Deadline,
+    ) -> Result<Framed<Answered>, InferenceError> {
+        let bounds = self.bounds;
+        if !held.model.batchable && !self.executor.cheap(&held.model, 1) {
+            // Pictures and long texts: decoding is as much work as many a model.
+            let most = self.executor.batch_rows();
+            return self
+                .executor
+                .offload(deadline, move |wanted| {
+                    let decoded = codec::decode(&held, &task, &body, bounds)?;
+                    let (inputs, rows, rest) = decoded.split();
+                    let ran = held.model.run_rows(inputs, rows, most, wanted)?;
+                    codec::encode(&held, &task, &rest, ran, bounds)
+                })
+                .await;
+        }
+        let decoded = if body.len() > LARGE_BODY {
+            let (held, task) = (held.clone(), task.clone());
+            let decode =
+                move |_: &dyn Fn() -> bool| Ok(codec::decode(&held, &task, &body, bounds)?);
+            self.executor.offload(deadline, decode).await?
+        } else {
+            codec::decode(&held, &task, &body, bounds)?
+        };
+        let (inputs, rows, rest) = decoded.split();
+        let ran = self.executor.run(&held.model, inputs, rows, deadline).await?;
+        codec::encode(&held, &task, &rest, ran, bounds)
+    }
+}
+
+#[async_trait]
+impl InferenceApi for Service {
+    async fn predict(
+        &self,
+        call: Call,
+        request: Framed<PredictTask>,
+    ) -> Result<Framed<Answered>, ApiError> {
+        call.require(&[Role::Client, Role::Service])?;
+        let Framed { meta: task, body } = request;
+        let held = self.residency.get(&task.target)?;
+        Ok(self.answer(held, task, body, call.deadline).await?)
+    }
+
+    async fn check(&self, call: Call, version: Version) -> Result<Loaded, ApiError> {
+        call.require(&[Role::Service, Role::Engineer])?;
+        Ok(self.residency.check(version).await?)
+    }
+
+    async fn load(&self, call: Call, version: Version) -> Result<Loaded, ApiError> {
+        call.require(&[Role::Service, Role::Engineer])?;
+        Ok(self.residency.load(version).await?)
+    }
+
+    async fn unload(&self, call: Call, target: Target) -> Result<Done, ApiError> {
+        call.require(&[Role::Service, Role::Engineer])?;
+        let unloading = self.residency.unload(&target);
+        match tokio::time::timeout_at(call.deadline.instant().into(), unloading).await {
+            Ok(()) => Ok(Done {}),
+            Err(_elapsed) => Err(Deadline::passed()),
+        }
+    }
+
+    async fn loaded(&self, call: Call) -> Result<LoadedList, ApiError> {
+        call.require(&[Role::Service, Role::Engineer])?;
+        Ok(self.residency.list())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! The router against real stores, with replicas that a test can break.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::inference::{Answered, Loaded, LoadedList, PredictTask, Protocol, Target};
+use contracts::router::{
+    FilePart, NewArm, NewModel, NewRoute, NewVersion, PredictRequest, PutRoute, SetAlias,
+    SetEnabled,
+};
+use contracts::{ApiError, Call, Done, ErrorCode, Framed, InferenceApi, RouterApi};
+use domain::prediction::Reason;
+use domain::{Principal, Role, Version, VersionId};
+use router::{Deps, Settings};
+use runtime::{Process, SystemClock};
+use serde_json::json;
+use tempfile::TempDir;
+
+const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
+
+/// A replica that answers with the version's number.
+#[derive(Default)]
+struct Replica {
+    dead: AtomicBool,
+    refuses: AtomicBool,
+    loaded: Mutex<HashSet<Target>>,
+    answers: AtomicU64,
+}
+
+impl Replica {
+    fn alive(&self) -> Result<(), ApiError> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(ApiError::new(ErrorCode::Unavailable, "dead"));
+        }
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(ApiError::new(ErrorCode::Unprocessable, "operator `Foo` is unknown"));
+        }
+        Ok(())
+    }
+}
+
+fn loaded(version: &Version) -> Loaded {
+    let target = Target { model: version.model.clone(), version: version.version };
+    Loaded { target, memory_bytes: 1, row_us: 1, requests: 0 }
+}
+
+#[async_trait]
+impl InferenceApi for Replica {
+    async fn predict(
+        &self,
+        _: Call,
+        request: Framed<PredictTask>,
+    ) -> Result<Framed<Answered>, ApiError> {
+        self.alive()?;
+        let target = request.meta.target;
+        if !self.loaded.lock().unwrap().contains(&target) {
+            return Err(ApiError::new(ErrorCode::NotFound, "not loaded"));
+        }
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        let meta = Answered {
+            content_type: "application/json".to_owned(),
+            header_length: None,
+            rows: 1,
+            label: Some("setosa".to_owned()),
+            confidence: Some(0.9),
+            value: None,
+            compute_us: 1,
+        };
+        let body = json!({"model_version": target.version}).to_string();
+        Ok(Framed { meta, body: body.into() })
+    }
+
+    async fn check(&self, _: Call, version: Version) -> Result<Loaded, ApiError> {
+        self.alive()?;
+        Ok(loaded(&version))
+    }
+
+    async fn load(&self, _: Call, version: Version) -> Result<Loaded, ApiError> {
+        self.alive()?;
+        let answer = loaded(&version);
+        self.loaded.lock().unwrap().insert(answer.target.clone());
+        Ok(answer)
+    }
+
+    async fn unload(&self, _: Call, target: Target) -> Result<Done, ApiError> {
+        self.alive()?;
+        self.loaded.lock().unwrap().remove(&target);
+        Ok(Done {})
+    }
+
+    async fn loaded(&self, _: Call) -> Result<LoadedList, ApiError> {
+        self.alive()?;
+        Ok(LoadedList { versions: Vec::new(), memory_bytes: 0, memory_limit_bytes: 0 })
+    }
+}
+
+struct Test {
+    router: Arc<dyn RouterApi>,
+    replicas: Vec<Arc<Replica>>,
+    process: Process,
+    folder: TempDir,
+}
+
+async fn start(folder: TempDir, replicas: usize) -> Test {
+    let text = format!(
+        "{}\n[router.spool]\ndir = {:?}\n",
+        router::DEFAULTS.split("[router.spool]").next().unwrap(),
+        folder.path().join("spool")
+    );
+    let rest = "max_bytes = 1000000\nsegment_bytes = 100000\nbatch = 10\ninterval_ms = 5\nmax_logged_body_bytes = 1000\n";
+    let table: toml::Table = toml::from_str(&format!("{text}{rest}")).unwrap();
+    let settings: Settings = table["router"].clone().try_into().unwrap();
+    let url =
+        |scheme: &str, name: &str| format!("{scheme}://{}", folder.path().join(name).display());
+    let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
+    let deps = Deps {
+        relational: storage::relational(&url("sqlite", "relational.db")).await.unwrap(),
+        documents: storage::documents(&url("sqlite", "documents.db")).await.unwrap(),
+        artifacts: storage::artifacts(&url("file", "artifacts")).await.unwrap(),
+        replicas: replicas.iter().map(|replica| Arc::clone(replica) as _).collect(),
+        clock: Arc::new(SystemClock),
+    };
+    let service = router::build(settings, deps).await.unwrap();
+    let process = Process::default();
+    router::background(&service, &process);
+    Test { router: router::api(&service), replicas, process, folder }
+}
+
+fn call(role: Role) -> Call {
+    let mut call = Call::service("test", Duration::from_secs(10));
+    call.principal = Some(Principal { id: role.as_str().to_owned(), name: "t".to_owned(), role });
+    call
+}
+
+impl Test {
+    async fn new(replicas: usize) -> Self {
+        let test = start(tempfile::tempdir().unwrap(), replicas).await;
+        let new = NewModel { name: "iris".parse().unwrap(), description: String::new() };
+        test.router.create_model(call(Role::Engineer), new).await.unwrap();
+        test
+    }
+
+    async fn upload(&self) -> Result<Version, ApiError> {
+        let file = FilePart { name: "model.onnx".to_owned(), bytes: MODEL.len() as u64 };
+        let meta = NewVersion { model: "iris".parse().unwrap(), manifest: None, files: vec![file] };
+        let request = Framed { meta, body: Bytes::from_static(MODEL) };
+        self.router.create_version(call(Role::Engineer), request).await
+    }
+
+    async fn predict(&self, unit: Option<&str>) -> Result<Framed<Answered>, ApiError> {
+        let meta = PredictRequest {
+            model: "iris".parse().unwrap(),
+            version: None,
+            unit: unit.map(str::to_owned),
+            protocol: Protocol::Natural,
+            content_type: "application/json".to_owned(),
+        };
+        let request = Framed { meta, body: Bytes::from_static(b"{\"features\":[1,2,3,4]}") };
+        self.router.predict(call(Role::Client), request).await
+    }
+
+    async fn put(
+        &self,
+        weights: &[(u32, f64)],
+        generation: Option<u64>,
+    ) -> Result<domain::Route, ApiError> {
+        let arm = |(version, weight): &(u32, f64)| NewArm {
+            version: VersionId::new(*version).unwrap(),
+            weight: *weight,
+        };
+        let route = NewRoute { arms: weights.iter().map(arm).collect(), generation };
+        let request = PutRoute { model: "iris".parse().unwrap(), route };
+        self.router.put_route(call(Role::Engineer), request).await
+    }
+}
+
+#[tokio::test]
+async fn the_first_version_gets_the_route_and_later_ones_do_not() {
+    let test = Test::new(1).await;
+    assert_eq!(test.predict(None).await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(test.upload().await.unwrap().version.number(), 1);
+    assert_eq!(test.upload().await.unwrap().version.number(), 2);
+    let route = test.router.route(call(Role::Client), "iris".parse().unwrap()).await.unwrap();
+    assert_eq!((route.generation, route.arms.len()), (1, 1));
+    let answer = test.predict(None).await.unwrap();
+    assert_eq!(answer.body, "{\"model_version\":\"1\"}");
+}
+
+#[tokio::test]
+async fn a_version_that_no_replica_can_load_is_never_registered() {
+    let test = Test::new(1).await;
+    test.replicas[0].refuses.store(true, Ordering::Relaxed);
+    let error = test.upload().await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unprocessable);
+    assert!(error.message.contains("Foo"));
+    let model = test.router.model(call(Role::Client), "iris".parse().unwrap()).await.unwrap();
+    assert_eq!(model.versions, []);
+}
+
+#[tokio::test]
+async fn a_route_with_bad_arms_points_at_each() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    let error = test.put(&[(1, 50.0), (7, 50.0), (1, -1.0)], None).await.unwrap_err();
+    let pointers: Vec<_> = error.errors.iter().map(|error| error.pointer.as_str()).collect();
+    assert_eq!(pointers, ["#/arms/1/version", "#/arms/2/weight", "#/arms/2/version"]);
+    assert_eq!(test.put(&[(1, 0.0)], None).await.unwrap_err().code, ErrorCode::Unprocessable);
+    assert_eq!(test.put(&[], None).await.unwrap_err().errors[0].pointer, "#/arms");
+}
+
+#[tokio::test]
+async fn two_changes_of_a_route_at_once_both_count_but_a_stale_one_conflicts() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    test.upload().await.unwrap();
+    let both = tokio::join!(test.put(&[(1, 1.0), (2, 1.0)], None), test.put(&[(2, 1.0)], None));
+    let mut generations = [both.0.unwrap().generation, both.1.unwrap().generation];
+    generations.sort_unstable();
+    assert_eq!(generations, [2, 3]);
+    assert_eq!(test.put(&[(1, 1.0)], Some(2)).await.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(test.put(&[(1, 1.0)], Some(3)).await.unwrap().generation, 4);
+}
+
+#[tokio::test]
+async fn a_unit_keeps_its_version_and_the_record_says_why() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    test.upload().await.unwrap();
+    test.put(&[(1, 50.0), (2, 50.0)], None).await.unwrap();
+    for unit in ["a", "b", "c", "d"] {
+        let first = test.predict(Some(unit)).await.unwrap().body;
+        for _ in 0..5 {
+            assert_eq!(test.predict(Some(unit)).await.unwrap().body, first);
+        }
+    }
+    assert_eq!(test.predict(Some(&"x".repeat(300))).await.unwrap_err().errors[0].pointer, "#/unit");
+}
+
+#[tokio::test]
+async fn every_answer_is_logged_also_after_a_restart() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    test.predict(Some("someone")).await.unwrap();
+    assert!(test.process.stop(Duration::from_secs(5)).await);
+    let Test { folder, router, .. } = test;
+    drop(router);
+    let url = format!("sqlite://{}", folder.path().join("documents.db").display());
+    let log = storage::documents(&url);
+    let model = "iris".parse().unwrap();
+    let records = log
+        .await
+        .unwrap()
+        .predictions
+        .since(&model, time::OffsetDateTime::UNIX_EPOCH, 10)
+        .await
+        .unwrap();
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(record.decision.reason, Reason::Unit);
+    assert_eq!(record.decision.generation, 1);
+    assert_eq!(record.decision.unit.as_deref(), Some("someone"));
+    assert_eq!(record.input.json.as_ref().unwrap().get(), "{\"features\":[1,2,3,4]}");
+}
+
+#[tokio::test]
+async fn a_dead_replica_is_passed_over() {
+    let test = Test::new(2).await;
+    test.upload().await.unwrap();
+    test.replicas[0].dead.store(true, Ordering::Relaxed);
+    for _ in 0..10 {
+        test.predict(None).await.unwrap();
+    }
+    test.replicas[1].dead.store(true, Ordering::Relaxed);
+    assert_eq!(test.predict(None).await.unwrap_err().code, ErrorCode::Unavailable);
+    test.replicas[1].dead.store(false, Ordering::Relaxed);
+    test.predict(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_evicted_version_is_loaded_again_when_asked_for() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    test.predict(None).await.unwrap();
+    test.replicas[0].loaded.lock().unwrap().clear();
+    test.predict(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unloaded_version_says_how_to_load_it() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    let set = |enabled| SetEnabled { model: "iris".parse().unwrap(), version: None, enabled };
+    test.router.set_enabled(call(Role::Engineer), set(false)).await.unwrap();
+    let error = test.predict(None).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert!(error.message.contains("/v2/repository/models/iris/load"), "{}", error.message);
+    test.router.set_enabled(call(Role::Engineer), set(true)).await.unwrap();
+    test.predict(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_alias_moves_and_goes() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    let set = |alias: &str, version: Option<u32>| SetAlias {
+        model: "iris".parse().unwrap(),
+        alias: alias.to_owned(),
+        version: version.and_then(VersionId::new),
+    };
+    let engineer = || call(Role::Engineer);
+    let model = test.router.set_alias(engineer(), set("champion", Some(1))).await.unwrap();
+    assert_eq!(model.aliases["champion"].number(), 1);
+    let unknown = test.router.set_alias(engineer(), set("champion", Some(9))).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::NotFound);
+    let odd = test.router.set_alias(engineer(), set("a b", Some(1))).await.unwrap_err();
+    assert_eq!(odd.errors[0].pointer, "#/alias");
+    let model = test.router.set_alias(engineer(), set("champion", None)).await.unwrap();
+    assert!(model.aliases.is_empty());
+}

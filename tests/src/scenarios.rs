@@ -1,0 +1,17 @@
+//! Scenarios: each on two topologies, all by the public API alone.
+
+mod bad_input;
+mod docs;
+mod golden;
+mod life;
+mod logs;
+mod outcomes;
+mod overload;
+mod python;
+mod registry;
+mod roles;
+mod routing;
+mod swaps;
+mod tokens;
+mod uploads;
+mod walkthrough;
