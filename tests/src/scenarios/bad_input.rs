@@ -95,7 +95,8 @@ async fn a_body_of_100_mb_is_413(topology: Topology) {
     let body = vec![b' '; 100 << 20];
     let answer = client.post_bytes(&path, "application/json", body.clone()).await;
     answer.expect_problem(413, "too_large", &["http.max_body_bytes"]);
-    let answer = client.post_bytes(&format!("/v2/models/{IRIS}/infer"), "application/json", body).await;
+    let answer =
+        client.post_bytes(&format!("/v2/models/{IRIS}/infer"), "application/json", body).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
     serves_on(&client).await;
 }
@@ -191,9 +192,7 @@ async fn the_wrong_role_is_403(topology: Topology) {
 
 async fn bad_tensors_are_refused_as_the_protocol_has_it(topology: Topology) {
     let (_, client) = engine(topology).await;
-    let input = |name: &str, shape: Value, datatype: &str, data: Value| {
-        json!({"inputs": [{"name": name, "shape": shape, "datatype": datatype, "data": data}]})
-    };
+    let input = |name: &str, shape: Value, datatype: &str, data: Value| json!({"inputs": [{"name": name, "shape": shape, "datatype": datatype, "data": data}]});
     let four = json!([5.1, 3.5, 1.4, 0.2]);
     let cases: Vec<(Value, &[&str])> = vec![
         (input("input", json!([1, 4]), "FP32", json!([1, 2, 3])), &["4", "3"]),

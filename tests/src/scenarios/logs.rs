@@ -13,7 +13,9 @@ async fn logs_name_the_request_and_hold_no_secret(topology: Topology) {
     let client = engine.sign_in_as(Role::Client).await;
     let path = "/api/v1/models/logs/predict";
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    for body in [json!({"features": [5.1234567, 3.5, 1.4, 0.2]}), json!({"features": ["5.7654321"]})] {
+    for body in
+        [json!({"features": [5.1234567, 3.5, 1.4, 0.2]}), json!({"features": ["5.7654321"]})]
+    {
         let request = client
             .request(testkit::Method::POST, path)
             .header("x-request-id", "logs-scenario-1")

@@ -23,7 +23,11 @@ pub(super) async fn two_versions(engine: &Engine, name: &str) -> Client {
 }
 
 /// Which version answers each of some units.
-pub(super) async fn versions(client: &Client, model: &str, units: usize) -> BTreeMap<String, String> {
+pub(super) async fn versions(
+    client: &Client,
+    model: &str,
+    units: usize,
+) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for unit in 0..units {
         let unit = format!("user-{unit}");
@@ -113,9 +117,7 @@ async fn a_prediction_says_how_it_was_chosen(topology: Topology) {
 async fn a_stale_generation_is_409(topology: Topology) {
     let client = two_versions(shared(topology).await, "routing-stale").await;
     let path = "/api/v1/models/routing-stale/route";
-    let change = |generation: u64| {
-        json!({"arms": [{"version": "2", "weight": 1}], "generation": generation})
-    };
+    let change = |generation: u64| json!({"arms": [{"version": "2", "weight": 1}], "generation": generation});
     let now = client.get(path).await.json()["generation"].as_u64().unwrap();
     client.put(path, &change(now)).await.expect_status(200);
     let words = [&format!("generation {}", now + 1), "GET /api/v1/models"];

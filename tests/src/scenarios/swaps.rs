@@ -33,9 +33,8 @@ async fn swap() {
     let memory_before = engine.server("engine").memory();
 
     let stop = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| tokio::spawn(ask_until(client.clone(), Arc::clone(&stop))))
-        .collect();
+    let callers: Vec<_> =
+        (0..CALLERS).map(|_| tokio::spawn(ask_until(client.clone(), Arc::clone(&stop)))).collect();
     let mut newest = 2;
     let start = Instant::now();
     for swap in 1..=swaps {

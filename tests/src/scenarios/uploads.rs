@@ -47,7 +47,8 @@ async fn a_truncated_graph_is_422(topology: Topology) {
     let client = model(topology, "truncated").await;
     let graph = models::committed("iris-rf100").file("model.onnx");
     for length in [0, 1, 100, graph.len() / 2, graph.len() - 1] {
-        let answer = client.upload_version("truncated", &upload("model.onnx", graph.slice(..length)));
+        let answer =
+            client.upload_version("truncated", &upload("model.onnx", graph.slice(..length)));
         refused(&answer.await, &["model.onnx"]);
     }
     serves_on(&client, "truncated").await;

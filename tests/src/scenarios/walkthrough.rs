@@ -89,9 +89,8 @@ fn compare(place: &str, want: &Value, got: &Value) -> Result<(), String> {
             if wanted != given {
                 return Err(format!("{place}: members {wanted:?} there, {given:?} here"));
             }
-            want.iter().try_for_each(|(key, value)| {
-                compare(&format!("{place}/{key}"), value, &got[key])
-            })
+            want.iter()
+                .try_for_each(|(key, value)| compare(&format!("{place}/{key}"), value, &got[key]))
         }
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
             want.iter().zip(got).enumerate().try_for_each(|(index, (want, got))| {

@@ -40,13 +40,16 @@ impl Echo {
     }
 }
 
-impl Predictor for Arc<Echo> {
+/// An [`Echo`] that the test still holds.
+struct Shared(Arc<Echo>);
+
+impl Predictor for Shared {
     fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, ModelError> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.0.state.lock().unwrap();
         state.started += 1;
         state.calls.push(inputs[0].rows());
-        self.changed.notify_all();
-        drop(self.changed.wait_while(state, |state| state.held_up).unwrap());
+        self.0.changed.notify_all();
+        drop(self.0.changed.wait_while(state, |state| state.held_up).unwrap());
         let Values::Fp32(values) = &inputs[0].values else { panic!() };
         if values.contains(&13.0) {
             return Err(ModelError::Run { reason: "13".to_owned() });
@@ -66,7 +69,7 @@ impl Predictor for Arc<Echo> {
 
 fn model(row_us: u64, batchable: bool) -> (Arc<Echo>, Arc<Runnable>) {
     let echo = Arc::new(Echo::default());
-    let predictor = Box::new(Arc::clone(&echo));
+    let predictor = Box::new(Shared(Arc::clone(&echo)));
     (echo, Arc::new(Runnable { predictor, batchable, splittable: true, row_us }))
 }
 
