@@ -343,6 +343,27 @@ fn from_maps(name: &str, value: &DynValue, labels: &[String]) -> Result<Tensor, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Package;
+
+    #[test]
+    fn a_busy_pool_says_so_and_keeps_the_input() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
+        let library = format!("{root}target/onnxruntime/libonnxruntime.so");
+        library::start(Some(library.as_ref()), &[]).unwrap();
+        let bytes = include_bytes!("../../../tests/models/iris-logreg/model.onnx");
+        let files = [(FILE.to_owned(), bytes::Bytes::from_static(bytes))].into();
+        let package = Package::assemble("iris", None, files).unwrap();
+        let pool = OnnxPredictor::load(&package.manifest, bytes, 1).unwrap();
+        let row = Tensor::new("input", vec![1, 4], Values::Fp32(vec![0.0; 4])).unwrap();
+        let mut inputs = vec![row];
+        let taken = pool.free.lock().unwrap().pop();
+        assert!(pool.try_run(&mut inputs).is_none());
+        assert_eq!(inputs.len(), 1);
+        pool.free.lock().unwrap().extend(taken);
+        assert!(pool.try_run(&mut inputs).unwrap().is_ok());
+        assert!(inputs.is_empty(), "a run takes its input");
+        assert_eq!(pool.free.lock().unwrap().len(), 1, "and gives the session back");
+    }
 
     #[test]
     fn the_missing_operator_is_named() {

@@ -204,15 +204,6 @@ fn an_unknown_operator_is_named() {
     assert!(error.to_string().starts_with("operator `Zcaler`"), "{error}");
 }
 
-#[test]
-fn a_busy_pool_says_so_and_keeps_the_input() {
-    let (_, predictor) = load(&folder("tests/models/iris-rf100"));
-    let tensor = Tensor::new("input", vec![1, 4], Values::Fp32(vec![0.0; 4])).unwrap();
-    let mut inputs = vec![tensor];
-    assert!(predictor.try_run(&mut inputs).unwrap().is_ok());
-    assert!(inputs.is_empty(), "a run takes its input");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

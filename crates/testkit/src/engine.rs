@@ -120,12 +120,6 @@ impl Engine {
         self.stop().await;
     }
 
-    /// One of its processes a second time, on the same folder and other ports.
-    pub fn second(&self, name: &str) -> Server {
-        let mut servers = self.setup.launch_only(self.folder.path(), name, &self.servers);
-        servers.pop().unwrap()
-    }
-
     /// Stops and starts again, on the same state.
     pub async fn restart(&mut self) {
         self.stop().await;

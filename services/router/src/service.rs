@@ -82,6 +82,7 @@ impl Service {
         model.ok_or_else(|| unknown_model(name))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a record has these parts")]
     fn log(
         &self,
         caller: &Principal,

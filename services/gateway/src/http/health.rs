@@ -49,7 +49,7 @@ pub(super) async fn livez() -> impl Responder {
 /// Alias of `/livez`.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
 #[expect(dead_code, reason = "only for the document: the route answers with `livez`")]
-async fn healthz() {}
+fn healthz() {}
 
 /// Whether predictions can be answered now. Stores that they do not need show as `degraded`.
 #[utoipa::path(get, path = "/readyz", tag = "health", params(Verbose), responses((status = 200, body = Ready), (status = 503, body = Ready)))]

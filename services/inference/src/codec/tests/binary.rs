@@ -9,7 +9,7 @@ use super::super::{v2_binary, v2_data};
 use super::*;
 
 fn row() -> Vec<u8> {
-    SETOSA.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect()
+    [5.1_f32, 3.5, 1.4, 0.2].iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 async fn send(stage: &Stage, header: &Value, tail: &[u8]) -> Result<Framed<Answered>, ApiError> {
