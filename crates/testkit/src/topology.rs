@@ -57,12 +57,28 @@ impl Setup {
     /// Starts the processes of an engine whose state is in `folder`.
     pub(crate) fn launch(&self, folder: &Path) -> Vec<Server> {
         match self.topology {
-            Topology::Embedded => vec![self.embedded(folder)],
+            Topology::Embedded => vec![self.embedded(folder, "engine")],
             Topology::Distributed => self.distributed(folder),
         }
     }
 
-    fn embedded(&self, folder: &Path) -> Server {
+    /// Starts one of an engine's processes a second time, on the same folder.
+    pub(crate) fn launch_second(&self, folder: &Path, service: &str, first: &[Server]) -> Server {
+        if self.topology == Topology::Embedded {
+            return self.embedded(folder, "second");
+        }
+        let place = |server: &Server| {
+            let service = SERVICES.into_iter().find(|service| server.name.starts_with(service));
+            let address = server.url.trim_start_matches("http://").to_owned();
+            (server.name.clone(), service.unwrap_or("gateway"), address)
+        };
+        let places: Vec<_> = first.iter().map(place).collect();
+        let address = free_address();
+        let environment = self.environment(service, service, &address, &places, folder);
+        Server::start("second", service, &[], &environment, folder, format!("http://{address}"))
+    }
+
+    fn embedded(&self, folder: &Path, name: &str) -> Server {
         let address = free_address();
         let mut environment = self.settings.clone();
         let mut set = |key: &str, value: &str| environment.push((key.to_owned(), value.to_owned()));
@@ -72,7 +88,7 @@ impl Setup {
         set("ENGINE__INFERENCE__ONNXRUNTIME", &onnxruntime().display().to_string());
         let arguments: &[&str] = if self.demo { &["demo"] } else { &["serve"] };
         let url = format!("http://{address}");
-        Server::start("engine", "decision-engine", arguments, &environment, folder, url)
+        Server::start(name, "decision-engine", arguments, &environment, folder, url)
     }
 
     fn distributed(&self, folder: &Path) -> Vec<Server> {

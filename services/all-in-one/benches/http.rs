@@ -5,6 +5,16 @@
 //! the same closed loop, in turns, so that what else the machine does hits both. `make bench` prints
 //! the table; only the ratios mean something elsewhere.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark fails by panicking and prints its table"
+)]
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
