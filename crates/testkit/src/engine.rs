@@ -120,6 +120,11 @@ impl Engine {
         self.stop().await;
     }
 
+    /// One of its processes a second time, on the same folder and another port.
+    pub fn second(&self, service: &str) -> Server {
+        self.setup.launch_second(self.folder.path(), service, &self.servers)
+    }
+
     /// Stops and starts again, on the same state.
     pub async fn restart(&mut self) {
         self.stop().await;

@@ -82,7 +82,7 @@ impl Spool {
     fn open_in(dir: &Path, settings: SpoolSettings) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let lock = File::create(dir.join("lock"))?;
-        lock.try_lock().map_err(|_cause| io::Error::other("another router uses this folder"))?;
+        lock.try_lock().map_err(|_cause| io::Error::other("it is in use by another router"))?;
         let segments = segments(dir)?;
         let next = segments.last().map_or(0, |last| last + 1);
         let file = begin(dir, next)?;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 scenarios!(
     killed_under_load_it_loses_no_answered_prediction,
     told_to_stop_it_ends_what_is_under_way,
+    a_folder_in_use_is_refused,
 );
 
 /// Callers that ask at the same time.
@@ -111,4 +112,15 @@ async fn told_to_stop_it_ends_what_is_under_way(topology: Topology) {
     }
     engine.launch().await;
     engine.admin().await.prediction(id).await.expect_status(200);
+}
+
+async fn a_folder_in_use_is_refused(topology: Topology) {
+    let engine = Engine::start(Setup::new(topology)).await;
+    // The router holds state of its own: the spool.
+    let mut second = engine.second("router");
+    let status = second.wait(Duration::from_secs(60)).await;
+    assert!(!status.success(), "two at once would mix their records");
+    let log = second.log();
+    assert!(log.contains("in use by another"), "{log}");
+    engine.anonymous().get("/readyz").await.expect_status(200);
 }
