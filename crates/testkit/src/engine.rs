@@ -125,6 +125,11 @@ impl Engine {
         self.setup.launch_second(self.folder.path(), service, &self.servers)
     }
 
+    /// One of its processes a second time, on the same folder and another port.
+    pub fn second(&self, name: &str) -> Server {
+        self.setup.launch_second(self.folder.path(), name, &self.servers)
+    }
+
     /// Stops and starts again, on the same state.
     pub async fn restart(&mut self) {
         self.stop().await;

@@ -47,8 +47,8 @@ async fn a_truncated_graph_is_422(topology: Topology) {
     let client = model(topology, "truncated").await;
     let graph = models::committed("iris-rf100").file("model.onnx");
     for length in [0, 1, 100, graph.len() / 2, graph.len() - 1] {
-        let answer =
-            client.upload_version("truncated", &upload("model.onnx", graph.slice(..length)));
+        let truncated = upload("model.onnx", graph.slice(..length));
+        let answer = client.upload_version("truncated", &truncated);
         refused(&answer.await, &["model.onnx"]);
     }
     serves_on(&client, "truncated").await;
@@ -88,7 +88,8 @@ async fn what_runs_code_when_loaded_is_422_with_the_recipe(topology: Topology) {
         // The name says one thing, the bytes another.
         ("model.onnx", &pickle[..]),
     ] {
-        let answer = client.upload_version("pickle", &upload(name, Bytes::copy_from_slice(bytes)));
+        let refused = upload(name, Bytes::copy_from_slice(bytes));
+        let answer = client.upload_version("pickle", &refused);
         refused(&answer.await, &[name, recipe]);
     }
     serves_on(&client, "pickle").await;

@@ -2,6 +2,7 @@
 
 mod binary;
 mod natural;
+mod tokens;
 mod v2;
 
 use contracts::{ApiError, ErrorCode};
