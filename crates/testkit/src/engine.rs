@@ -121,11 +121,6 @@ impl Engine {
     }
 
     /// One of its processes a second time, on the same folder and another port.
-    pub fn second(&self, service: &str) -> Server {
-        self.setup.launch_second(self.folder.path(), service, &self.servers)
-    }
-
-    /// One of its processes a second time, on the same folder and another port.
     pub fn second(&self, name: &str) -> Server {
         self.setup.launch_second(self.folder.path(), name, &self.servers)
     }
