@@ -88,8 +88,8 @@ async fn what_runs_code_when_loaded_is_422_with_the_recipe(topology: Topology) {
         // The name says one thing, the bytes another.
         ("model.onnx", &pickle[..]),
     ] {
-        let refused = upload(name, Bytes::copy_from_slice(bytes));
-        let answer = client.upload_version("pickle", &refused);
+        let pickled = upload(name, Bytes::copy_from_slice(bytes));
+        let answer = client.upload_version("pickle", &pickled);
         refused(&answer.await, &[name, recipe]);
     }
     serves_on(&client, "pickle").await;
