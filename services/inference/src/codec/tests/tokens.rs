@@ -60,7 +60,7 @@ async fn columns_of_several_types_go_to_an_input_each() {
         {"name": "age", "shape": [1, 1], "datatype": "FP32", "data": [1]},
         {"name": "rooms", "shape": [2, 1], "datatype": "INT64", "data": [1, 2]}]});
     let error = stage.infer("mixed", &tensors).await.unwrap_err();
-    assert_eq!(pointers(&error), ["#/inputs/1/shape"]);
+    assert_eq!(pointers(&error), ["#/inputs/2/shape"]);
 }
 
 #[tokio::test]
