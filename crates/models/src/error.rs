@@ -21,7 +21,7 @@ pub enum ModelError {
         reason: String,
     },
     /// The manifest contradicts itself or the graph. Its author is to mend it.
-    #[error("manifest field `{field}` {reason}")]
+    #[error("{} {reason}", place(field))]
     Manifest {
         /// The field, such as `features/3/min`.
         field: String,
@@ -69,6 +69,10 @@ pub enum ModelError {
         /// What the runtime said.
         reason: String,
     },
+}
+
+fn place(field: &str) -> String {
+    if field.is_empty() { "manifest".to_owned() } else { format!("manifest field `{field}`") }
 }
 
 impl ModelError {

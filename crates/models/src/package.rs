@@ -14,6 +14,7 @@ use bytes::Bytes;
 use domain::Manifest;
 use domain::manifest::Format;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::graph::{self, Graph};
 use crate::linfa::{self, LinfaModel};
@@ -23,6 +24,9 @@ use crate::{ModelError, Predictor};
 
 /// Where the recipes for other formats are.
 pub const RECIPES: &str = "docs/bring-your-model.md";
+
+/// Values that are longer are not repeated in an error.
+const VALUE_CHARS: usize = 80;
 
 /// A model's files with the manifest that describes them.
 #[derive(Debug, Clone)]
@@ -133,12 +137,37 @@ fn overlay(
         _ => serde_json::Map::new(),
     };
     fields.extend(author);
-    let mut manifest: Manifest = serde_json::from_value(Value::Object(fields)).map_err(unfit)?;
+    let mut manifest = read(&Value::Object(fields))?;
     // Facts of the graph, not opinions. An author may forbid batching, never force it.
     manifest.batchable = manifest.batchable && batchable;
     manifest.operators = operators;
     manifest.assumptions = assumptions;
     Ok(manifest)
+}
+
+/// # Errors
+/// [`ModelError::Manifest`] with the place and the value that is no part of a manifest.
+fn read(fields: &Value) -> Result<Manifest, ModelError> {
+    serde_path_to_error::deserialize(fields).map_err(|error| {
+        let mut pointer = String::new();
+        for segment in error.path() {
+            match segment {
+                Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+                Segment::Map { key } | Segment::Enum { variant: key } => {
+                    pointer.push_str(&format!("/{key}"));
+                }
+                Segment::Unknown => {}
+            }
+        }
+        let value = fields.pointer(&pointer).map_or_else(String::new, Value::to_string);
+        let got = if value.is_empty() || value.len() > VALUE_CHARS {
+            String::new()
+        } else {
+            format!(", got `{value}`")
+        };
+        let field = pointer.trim_start_matches('/');
+        ModelError::manifest(field, format!("does not fit: {}{got}", error.inner()))
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The inference replicas: which holds what, and who takes the next request.
 
-use std::collections::BTreeSet;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,6 +15,8 @@ use crate::table::target;
 pub(crate) struct Fleet {
     replicas: Vec<Replica>,
     load_timeout: Duration,
+    /// Why a version could not be loaded when it was last tried.
+    failures: RwLock<HashMap<Target, String>>,
 }
 
 struct Replica {
@@ -28,7 +29,8 @@ struct Replica {
 impl Fleet {
     pub(crate) fn new(replicas: Vec<Arc<dyn InferenceApi>>, load_timeout: Duration) -> Self {
         let replica = |api| Replica { api, busy: AtomicU64::new(0), loaded: RwLock::default() };
-        Self { replicas: replicas.into_iter().map(replica).collect(), load_timeout }
+        let replicas = replicas.into_iter().map(replica).collect();
+        Self { replicas, load_timeout, failures: RwLock::default() }
     }
 
     /// Runs a version on the least busy replica that holds it. A replica that cannot be reached, or
@@ -102,7 +104,13 @@ impl Fleet {
                 }
             }
         }
-        if done { Ok(()) } else { Err(failure) }
+        let mut failures = self.failures.write().unwrap_or_else(PoisonError::into_inner);
+        if done {
+            failures.remove(&wanted);
+            return Ok(());
+        }
+        failures.insert(wanted, failure.to_string());
+        Err(failure)
     }
 
     /// Frees a version on every replica.
@@ -140,6 +148,11 @@ impl Fleet {
             replica.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
         };
         self.replicas.iter().flat_map(held).collect()
+    }
+
+    /// Why a version could not be loaded when it was last tried, if it could not.
+    pub(crate) fn failure(&self, target: &Target) -> Option<String> {
+        self.failures.read().unwrap_or_else(PoisonError::into_inner).get(target).cloned()
     }
 
     fn own_call(&self) -> Call {

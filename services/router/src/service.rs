@@ -357,12 +357,16 @@ impl RouterApi for Service {
         check("models", models);
         let state = |version: Arc<Version>| {
             let target = target(&version);
-            let (state, reason) = match version.enabled {
-                false => (ServingState::Unavailable, "unloaded by an engineer"),
-                true if missing.contains(&target) => (ServingState::Loading, "not loaded yet"),
-                true => (ServingState::Ready, ""),
+            let failure = self.fleet.failure(&target);
+            let (state, reason) = match (version.enabled, failure) {
+                (false, _) => (ServingState::Unavailable, "unloaded by an engineer".to_owned()),
+                (true, Some(failure)) => (ServingState::Unavailable, failure),
+                (true, None) if missing.contains(&target) => {
+                    (ServingState::Loading, "not loaded yet".to_owned())
+                }
+                (true, None) => (ServingState::Ready, String::new()),
             };
-            VersionState { target, state, reason: reason.to_owned() }
+            VersionState { target, state, reason }
         };
         let versions = self.table.versions().into_iter().map(state).collect();
         Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })

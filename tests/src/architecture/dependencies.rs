@@ -65,6 +65,7 @@ const ONLY: &[(&str, &[&str])] = &[
             "prost",
             "serde",
             "serde_json",
+            "serde_path_to_error",
             "thiserror",
             "semver",
             "utoipa",

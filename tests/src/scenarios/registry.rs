@@ -25,7 +25,8 @@ async fn versions_are_counted_up(topology: Topology) {
         assert_eq!(version["version"], number.to_string(), "{version}");
         assert_eq!(version["manifest"]["version"], "1.0.0", "the author's own: {version}");
         assert_eq!(version["created_by"], "admin", "{version}");
-        let file = &version["files"][0];
+        let mut files = version["files"].as_array().unwrap().iter();
+        let file = files.find(|file| file["name"] == "model.onnx").unwrap();
         assert_eq!(file["sha256"], folder.card["file"]["sha256"], "{version}");
     }
     let detail = client.get("/api/v1/models/registry-count").await.expect_status(200).json();

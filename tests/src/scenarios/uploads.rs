@@ -99,8 +99,14 @@ async fn an_unknown_operator_is_422_and_named(topology: Topology) {
     let client = model(topology, "operator").await;
     let mut graph = models::committed("iris-logreg").file("model.onnx").to_vec();
     let known = b"LinearClassifier";
-    let place = graph.windows(known.len()).position(|window| window == known).unwrap();
-    graph[place..place + known.len()].copy_from_slice(b"LinearClassifieX");
+    let mut places = 0;
+    for place in 0..graph.len() - known.len() {
+        if graph[place..].starts_with(known) {
+            graph[place..place + known.len()].copy_from_slice(b"LinearClassifieX");
+            places += 1;
+        }
+    }
+    assert!(places > 0);
     let answer = client.upload_version("operator", &upload("model.onnx", graph)).await;
     refused(&answer, &["LinearClassifieX", "operator"]);
     serves_on(&client, "operator").await;
@@ -111,7 +117,7 @@ async fn a_wrong_manifest_is_422_with_its_place(topology: Topology) {
     let files = models::committed("iris-logreg").bare().files;
     let cases: Vec<(Value, &[&str])> = vec![
         (json!({"nmae": "iris"}), &["nmae"]),
-        (json!({"version": "one"}), &["one"]),
+        (json!({"version": "one"}), &["`version`", "\"one\""]),
         (json!({"features": [{"name": "a"}]}), &["features", "4"]),
         (json!({"labels": ["a", "b"]}), &["labels", "3"]),
         (json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]}), &["inputs"]),

@@ -114,11 +114,21 @@ fn decode(image: &ImageInput, bytes: &[u8]) -> Result<DynamicImage, ModelError> 
         )));
     }
     let mut reader = open()?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !ends(bytes) {
+        return Err(bad("is damaged: the JPEG ends before its picture does"));
+    }
     let mut limits = ::image::Limits::default();
     // Eight bytes a pixel is the largest sample layout (16-bit RGBA); some are decoded twice.
     limits.max_alloc = Some(pixels.saturating_mul(16).saturating_add(1 << 20));
     reader.limits(limits);
     reader.decode().map_err(|error| bad(format!("is damaged: {error}")))
+}
+
+/// Whether a JPEG's last scan comes to its end; the decoder would fill up what is missing in grey.
+/// Within a scan neither marker can occur, as 0xFF is followed by a stuffed zero.
+fn ends(jpeg: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| jpeg.windows(2).rposition(|pair| pair == marker);
+    last([0xFF, 0xD9]) > last([0xFF, 0xDA])
 }
 
 /// The pixels at the model's size, channels interleaved.
