@@ -35,5 +35,5 @@ fmt: ## Format the code.
 bench: onnxruntime ## Measure the engine's own part of a prediction against a bare handler (release build).
 	cargo bench --locked -p all-in-one
 
-openapi: build ## Rewrite the generated descriptions of the API.
-	UPDATE=1 cargo test --locked -p contracts -p e2e --  openapi schema
+openapi: build ## Write the generated descriptions of the API anew.
+	UPDATE=1 cargo test --locked -p e2e -- generated

@@ -1,7 +1,8 @@
 //! The whole engine, tested from outside: scenarios on two topologies, and the rules of the
 //! architecture.
 //!
-//! Reading order: [`architecture`] (who may use whom, how sources look), then [`scenarios`] (one
+//! Reading order: [`architecture`] (who may use whom, how sources look), [`generated`] (documents
+//! made from the code), then [`scenarios`] (one
 //! file per subject, each function a scenario that speaks only the public API).
 
 #![expect(
@@ -14,4 +15,5 @@
 )]
 
 mod architecture;
+mod generated;
 mod scenarios;
