@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod docs;
+mod examples;
 mod golden;
 mod life;
 mod logs;

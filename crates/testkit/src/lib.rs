@@ -17,6 +17,7 @@
 )]
 
 pub mod client;
+pub mod compare;
 pub mod engine;
 pub mod models;
 pub mod server;
@@ -25,6 +26,7 @@ pub mod topology;
 pub mod wait;
 
 pub use client::{Answer, Client, Upload};
+pub use compare::compare;
 pub use engine::{Engine, PASSWORD};
 pub use reqwest::{Method, RequestBuilder};
 pub use topology::{Setup, Topology, run, shared};

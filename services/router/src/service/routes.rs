@@ -109,7 +109,7 @@ impl Service {
                 None => fault(
                     index,
                     "version",
-                    format!("model `{model}` has no version `{}`", arm.version),
+                    format!("must be a version of model `{model}`, got `{}`", arm.version),
                 ),
                 Some(version) if !version.enabled => fault(
                     index,
