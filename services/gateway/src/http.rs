@@ -37,6 +37,16 @@ pub fn routes() -> Vec<PublicRoute> {
     let put = Method::PUT;
     let delete = Method::DELETE;
     vec![
+        // Predictions first: a request is compared with one path after the other.
+        public(post.clone(), "/api/v1/models/{model}/predict", Roles(CLIENT), predict::predict),
+        public(post.clone(), "/v2/models/{model}/infer", Roles(CLIENT), v2::infer),
+        public(
+            post.clone(),
+            "/v2/models/{model}/versions/{version}/infer",
+            Roles(CLIENT),
+            v2::infer_version,
+        ),
+        public(post.clone(), "/predict", Roles(CLIENT), predict::predict_default),
         public(get.clone(), "/livez", Anyone, health::livez),
         public(get.clone(), "/readyz", Anyone, health::readyz),
         public(get.clone(), "/healthz", Anyone, health::livez),
@@ -91,7 +101,6 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ANALYST),
             outcomes::metrics_summary,
         ),
-        public(post.clone(), "/api/v1/models/{model}/predict", Roles(CLIENT), predict::predict),
         public(get.clone(), "/api/v1/predictions/{id}", SignedIn, predict::prediction),
         public(
             get.clone(),
@@ -100,13 +109,11 @@ pub fn routes() -> Vec<PublicRoute> {
             outcomes::feedback_of,
         ),
         public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback),
-        public(post.clone(), "/predict", Roles(CLIENT), predict::predict_default),
         public(get.clone(), "/v2", Anyone, v2::server_metadata),
         public(get.clone(), "/v2/health/live", Anyone, v2::live),
         public(get.clone(), "/v2/health/ready", Anyone, v2::ready),
         public(get.clone(), "/v2/models/{model}", SignedIn, v2::model_metadata),
         public(get.clone(), "/v2/models/{model}/ready", Anyone, v2::model_ready),
-        public(post.clone(), "/v2/models/{model}/infer", Roles(CLIENT), v2::infer),
         public(
             get.clone(),
             "/v2/models/{model}/versions/{version}",
@@ -118,12 +125,6 @@ pub fn routes() -> Vec<PublicRoute> {
             "/v2/models/{model}/versions/{version}/ready",
             Anyone,
             v2::version_ready,
-        ),
-        public(
-            post.clone(),
-            "/v2/models/{model}/versions/{version}/infer",
-            Roles(CLIENT),
-            v2::infer_version,
         ),
         public(post.clone(), "/v2/repository/index", SignedIn, v2::repository_index),
         public(

@@ -1,13 +1,15 @@
 //! Public routes: each names who may use it, before its body is read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
+use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, Responder, Route};
+use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, Responder, Route};
 use contracts::ApiError;
 use domain::Role;
 
@@ -47,6 +49,18 @@ pub struct PublicRoute {
     route: Route,
 }
 
+/// The path of the route that a request matched; actix would search for it once more.
+#[derive(Debug, Clone, Copy)]
+struct Matched(&'static str);
+
+/// The path of the route that a request matched, with its `{names}`.
+pub fn matched_path(request: &HttpRequest) -> Cow<'static, str> {
+    match request.extensions().get::<Matched>() {
+        Some(Matched(path)) => Cow::Borrowed(path),
+        None => request.match_pattern().map_or(Cow::Borrowed("unmatched"), Cow::Owned),
+    }
+}
+
 /// Declares a public route.
 pub fn public<F, Args>(
     method: Method,
@@ -73,6 +87,8 @@ pub fn mount(
         let authenticator = Arc::clone(authenticator);
         let check = move |request, next: Next<BoxBody>| {
             let authenticator = Arc::clone(&authenticator);
+            let request: ServiceRequest = request;
+            request.extensions_mut().insert(Matched(path));
             admit(request, next, authenticator, request_timeout, move |call| access.check(call))
         };
         config.service(

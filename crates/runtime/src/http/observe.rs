@@ -9,6 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 use contracts::TraceContext;
 
+use super::access::matched_path;
 use super::caller::{REQUEST_ID, request_id};
 use super::problem::{ErrorFace, problem_json, translate};
 use crate::telemetry::{label, metrics, record};
@@ -44,13 +45,12 @@ pub(super) async fn observe(
 /// Counts the request, and logs it.
 fn report(answer: &ServiceResponse<BoxBody>, id: &str, time: Duration) {
     let request = answer.request();
-    let pattern = request.match_pattern();
-    let route = pattern.as_deref().unwrap_or("unmatched");
+    let route = matched_path(request);
     let status = answer.status().as_u16();
     let method = known_method(request.method().as_str());
     let labels = [
         label("http.request.method", method),
-        label("http.route", route.to_owned()),
+        label("http.route", route.clone()),
         label("http.response.status_code", i64::from(status)),
         label("url.scheme", "http"),
     ];
@@ -61,7 +61,7 @@ fn report(answer: &ServiceResponse<BoxBody>, id: &str, time: Duration) {
         tracing::info!(
             target: "access",
             method,
-            route,
+            route = &*route,
             status,
             duration_ms = time.as_secs_f64() * 1000.0,
             request.id = id,

@@ -11,7 +11,7 @@ use contracts::router::PredictRequest;
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::{ModelName, PredictionRecord};
 use futures_util::TryStreamExt;
-use runtime::http::{Caller, Problem};
+use runtime::http::{Caller, Problem, matched_path};
 use runtime::telemetry::{label, metrics, record};
 use serde::Deserialize;
 use serde_json::Value;
@@ -145,7 +145,7 @@ pub(super) async fn send(
 ) -> Result<HttpResponse, ApiError> {
     let start = Instant::now();
     let result = gateway.deps.router.predict(call, asked).await;
-    let route = label("endpoint", request.match_pattern().unwrap_or_default());
+    let route = label("endpoint", matched_path(request));
     let status = match &result {
         Ok(_) => "2xx",
         Err(error) if error.code.status() < 500 => "4xx",

@@ -19,12 +19,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Ships until told to stop; then ships what waits, unless the log refuses.
 pub(crate) async fn ship(spool: Arc<Spool>, log: Arc<dyn PredictionLog>, stop: CancellationToken) {
     let interval = Duration::from_millis(spool.settings.interval_ms.max(1));
+    let full = spool.settings.batch as u64;
     let mut failing = false;
     loop {
         let stopping = stop.is_cancelled();
         match ship_batch(&spool, &log).await {
             Ok(0) if stopping => return,
-            Ok(0) => {
+            // Records are let gather: a batch costs the log little more than one record does.
+            Ok(shipped) if shipped < full && !stopping => {
                 failing = false;
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
