@@ -1,6 +1,6 @@
 //! Logs and metrics. Names are here and nowhere else.
 
-use std::io::IsTerminal;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -49,15 +49,34 @@ pub fn init(service: &'static str, settings: &Telemetry) -> Result<Guard, Runtim
     let failed = |error: &dyn std::fmt::Display| RuntimeError::Telemetry(error.to_string());
     let filter = EnvFilter::try_new(&settings.level)
         .map_err(|error| failed(&format!("level `{}`: {error}", settings.level)))?;
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = tracing_appender::non_blocking(Paced(BufWriter::new(io::stderr())));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let result = match settings.format {
-        Format::Pretty => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Format::Pretty => logs.with_ansi(io::stderr().is_terminal()).try_init(),
         Format::Json => logs.json().flatten_event(true).try_init(),
     };
     result.map_err(|error| failed(&*error))?;
     metrics_for(service).map_err(|error| failed(&error))?;
     Ok(Guard { _logs: guard })
+}
+
+/// Lets lines gather after a flush, so that a busy engine writes many at once and does not wake the
+/// log's thread for each.
+struct Paced<W>(W);
+
+/// How long lines may gather: too short for a person to notice.
+const GATHER: Duration = Duration::from_millis(20);
+
+impl<W: Write> Write for Paced<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        std::thread::sleep(GATHER);
+        Ok(())
+    }
 }
 
 /// Names of metrics, as OpenTelemetry and Prometheus have them (dots become underscores there).
