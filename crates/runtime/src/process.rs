@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,6 +11,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::RuntimeError;
+
+/// How a program ends: a failure is one line for the person at the terminal, with its causes.
+#[expect(clippy::print_stderr, reason = "there may be no log yet")]
+pub fn exit_code<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Owns a process's background tasks. Whoever composes the services spawns theirs here.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,7 @@
 //! The command line of the engine.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use all_in_one::engine::greeting;
@@ -10,6 +11,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use models::Package;
 use runtime::http::Server;
+use runtime::process::exit_code;
 use runtime::service::Arguments;
 use runtime::{Process, telemetry};
 
@@ -52,7 +54,11 @@ enum ModelCommand {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    exit_code(start().await)
+}
+
+async fn start() -> anyhow::Result<()> {
     match CommandLine::parse().command {
         Command::Serve { arguments, demo } => serve(&arguments, demo).await,
         Command::Demo { arguments } => serve(&arguments, true).await,

@@ -1,15 +1,21 @@
 //! The drift service by itself.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use contracts::DriftApi;
 use drift::{DEFAULTS, Deps, Settings, build, http};
+use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
 use runtime::{Authenticator, Process, SystemClock, telemetry};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    exit_code(start().await)
+}
+
+async fn start() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let Some(settings) = arguments.service::<Settings>("drift", DEFAULTS)? else {
         return Ok(());

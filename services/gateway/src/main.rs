@@ -1,17 +1,23 @@
 //! The gateway by itself.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use clients::{Drift, Feedback, Router, ServiceTokens, Transport};
 use gateway::{DEFAULTS, Deps, app};
+use runtime::process::exit_code;
 use runtime::service::{Arguments, run};
 use runtime::settings::{DISTRIBUTED, HTTP, Http, PROCESS, Services};
 use runtime::telemetry::{self, Telemetry};
 use runtime::{Authenticator, Process, SystemClock};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    exit_code(start().await)
+}
+
+async fn start() -> anyhow::Result<()> {
     let defaults = [PROCESS, HTTP, DISTRIBUTED, DEFAULTS];
     let sections = ["data_dir", "telemetry", "http", "server", "services", "gateway"];
     let read = Arguments::parse().read(&defaults, |layers| {

@@ -1,15 +1,21 @@
 //! An inference replica by itself.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use contracts::InferenceApi;
 use inference::{DEFAULTS, Deps, Settings, background, build, http};
+use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
 use runtime::{Authenticator, Process, SystemClock, settings, telemetry};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    exit_code(start().await)
+}
+
+async fn start() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let Some(settings) = arguments.service::<Settings>("inference", DEFAULTS)? else {
         return Ok(());

@@ -1,14 +1,20 @@
 //! The router service by itself.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use router::{DEFAULTS, Deps, Settings, api, background, build, http};
+use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
 use runtime::{Authenticator, Process, SystemClock, telemetry};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    exit_code(start().await)
+}
+
+async fn start() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let Some(mut settings) = arguments.service::<Settings>("router", DEFAULTS)? else {
         return Ok(());
