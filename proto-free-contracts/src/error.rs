@@ -16,6 +16,8 @@ pub enum ErrorCode {
     Forbidden,
     /// No such thing.
     NotFound,
+    /// There is something at this path, but not for this verb.
+    MethodNotAllowed,
     /// It exists already, or changed meanwhile.
     Conflict,
     /// Larger than a limit.
@@ -34,11 +36,12 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
+        Self::MethodNotAllowed,
         Self::Conflict,
         Self::TooLarge,
         Self::Unprocessable,
@@ -55,6 +58,7 @@ impl ErrorCode {
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::Unprocessable => 422,
@@ -72,6 +76,7 @@ impl ErrorCode {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
             Self::Unprocessable => "unprocessable",

@@ -4,6 +4,7 @@ mod bad_input;
 mod docs;
 mod examples;
 mod golden;
+mod hostile;
 mod life;
 mod logs;
 mod outcomes;

@@ -14,7 +14,7 @@
 //!     models::linfa::fit_logistic(&rows, &[0, 1, 0, 1], names(["a", "b"]), names(["no", "yes"]))?;
 //! let files = [("model.linfa.json".to_owned(), trained.to_json()?.into())].into();
 //! let package = models::Package::assemble("demo", None, files)?;
-//! let predictor = package.predictor(1)?;
+//! let predictor = package.predictor(1, std::time::Duration::from_secs(60))?;
 //! let rows = [vec![Cell::Number(0.95), Cell::Number(0.1)]];
 //! let input = models::preprocess::tabular::tensors(&package.manifest, &rows)?;
 //! let outcomes = models::outcome::outcomes(&package.manifest, &predictor.run(input)?)?;

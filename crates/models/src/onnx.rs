@@ -1,19 +1,30 @@
 //! ONNX models: a pool of ONNX Runtime sessions of one thread each.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+mod limit;
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::manifest::{Datatype, Manifest, TensorSpec};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynSequence, DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
+use self::limit::Slot;
 use crate::graph::FILE;
 use crate::{ModelError, Predictor, Tensor, Values, library};
+
+/// A session with what breaks its runs off.
+#[derive(Debug)]
+struct Limited {
+    session: Session,
+    slot: Arc<Slot>,
+}
 
 /// Sessions of one model. Each runs one call at a time; more calls wait.
 #[derive(Debug)]
 pub struct OnnxPredictor {
-    free: Mutex<Vec<Session>>,
+    free: Mutex<Vec<Limited>>,
     freed: Condvar,
     inputs: Vec<TensorSpec>,
     outputs: Vec<(String, Datatype)>,
@@ -22,14 +33,21 @@ pub struct OnnxPredictor {
 }
 
 impl OnnxPredictor {
-    /// Loads `bytes` into `sessions` sessions (at least one).
+    /// Loads `bytes` into `sessions` sessions (at least one). A run that takes longer than
+    /// `run_limit` is broken off.
     ///
     /// # Errors
     /// [`ModelError::Library`] if ONNX Runtime was not started, [`ModelError::Operator`] if it lacks
     /// an operator, [`ModelError::Load`] for anything else that it refuses.
-    pub fn load(manifest: &Manifest, bytes: &[u8], sessions: usize) -> Result<Self, ModelError> {
+    pub fn load(
+        manifest: &Manifest,
+        bytes: &[u8],
+        sessions: usize,
+        run_limit: Duration,
+    ) -> Result<Self, ModelError> {
         let sessions = sessions.max(1);
-        let free = (0..sessions).map(|_| session(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let limited = |_| Ok(Limited { session: session(bytes)?, slot: Slot::new(run_limit)? });
+        let free = (0..sessions).map(limited).collect::<Result<Vec<_>, ModelError>>()?;
         Ok(Self {
             free: Mutex::new(free),
             freed: Condvar::new(),
@@ -44,7 +62,7 @@ impl OnnxPredictor {
         })
     }
 
-    fn with(&self, session: Session, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, ModelError> {
+    fn with(&self, session: Limited, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, ModelError> {
         // A session is given back even if a run should panic.
         let mut lent = Lent { pool: self, session: Some(session) };
         match &mut lent.session {
@@ -55,14 +73,18 @@ impl OnnxPredictor {
 
     fn run_in(
         &self,
-        session: &mut Session,
+        limited: &mut Limited,
         inputs: Vec<Tensor>,
     ) -> Result<Vec<Tensor>, ModelError> {
         let inputs = inputs
             .into_iter()
             .map(|tensor| Ok((tensor.name.clone(), to_ort(tensor)?)))
             .collect::<Result<Vec<_>, ModelError>>()?;
-        let outputs = session.run(inputs).map_err(|error| run_error(error.message()))?;
+        let Limited { session, slot } = limited;
+        let outputs = slot.within(|| {
+            let ran = session.run_with_options(inputs, &slot.options);
+            ran.map_err(|error| run_error(error.message()))
+        })?;
         self.outputs
             .iter()
             .map(|(name, datatype)| {
@@ -92,7 +114,7 @@ impl OnnxPredictor {
 /// A session in use.
 struct Lent<'a> {
     pool: &'a OnnxPredictor,
-    session: Option<Session>,
+    session: Option<Limited>,
 }
 
 impl Drop for Lent<'_> {
@@ -353,7 +375,8 @@ mod tests {
         let bytes = include_bytes!("../../../tests/models/iris-logreg/model.onnx");
         let files = [(FILE.to_owned(), bytes::Bytes::from_static(bytes))].into();
         let package = Package::assemble("iris", None, files).unwrap();
-        let pool = OnnxPredictor::load(&package.manifest, bytes, 1).unwrap();
+        let pool =
+            OnnxPredictor::load(&package.manifest, bytes, 1, Duration::from_secs(60)).unwrap();
         let row = Tensor::new("input", vec![1, 4], Values::Fp32(vec![0.0; 4])).unwrap();
         let mut inputs = vec![row];
         let taken = pool.free.lock().unwrap().pop();

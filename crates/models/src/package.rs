@@ -9,6 +9,7 @@ mod infer;
 mod labels;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Manifest;
@@ -73,21 +74,36 @@ impl Package {
                 ));
             }
         };
+        let named_twice = author.contains_key("labels") && files.contains_key(files::LABELS);
+        let from_file = named_twice.then(|| inferred.manifest.labels.clone());
         let manifest = overlay(inferred, author)?;
+        if from_file.is_some_and(|labels| labels != manifest.labels) {
+            return Err(ModelError::manifest(
+                "labels",
+                "differ from those of `labels.json`: leave one of the two out",
+            ));
+        }
         check::manifest(&manifest, &files, graph.as_ref())?;
         Ok(Self { manifest, files })
     }
 
-    /// Loads the model, ready to run. `sessions` is how many calls may run at once (ONNX).
+    /// Loads the model, ready to run. `sessions` is how many calls may run at once, `run_limit` the
+    /// longest one may take (both ONNX).
     ///
     /// # Errors
     /// [`ModelError::Library`], [`ModelError::Operator`] or [`ModelError::Load`] if it does not
     /// load.
-    pub fn predictor(&self, sessions: usize) -> Result<Box<dyn Predictor>, ModelError> {
+    pub fn predictor(
+        &self,
+        sessions: usize,
+        run_limit: Duration,
+    ) -> Result<Box<dyn Predictor>, ModelError> {
         let file = model_file(self.manifest.format);
         let bytes = self.files.get(file).ok_or_else(|| ModelError::file(file, "is missing"))?;
         Ok(match self.manifest.format {
-            Format::Onnx => Box::new(OnnxPredictor::load(&self.manifest, bytes, sessions)?),
+            Format::Onnx => {
+                Box::new(OnnxPredictor::load(&self.manifest, bytes, sessions, run_limit)?)
+            }
             Format::Linfa => Box::new(LinfaModel::from_json(bytes)?),
         })
     }

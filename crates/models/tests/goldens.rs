@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use models::preprocess::tabular::{self, Cell};
@@ -18,6 +19,7 @@ use models::{Outcome, Package, Prediction, Predictor, Tensor, Values, library, o
 use proptest::prelude::*;
 use serde_json::Value;
 
+const RUN_LIMIT: Duration = Duration::from_secs(60);
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
 
 fn folder(path: &str) -> PathBuf {
@@ -41,7 +43,7 @@ fn load(folder: &Path) -> (Package, Box<dyn Predictor>) {
     }
     let author = files.get("manifest.json").map(|bytes| serde_json::from_slice(bytes).unwrap());
     let package = Package::assemble("golden", author, files).unwrap();
-    let predictor = package.predictor(1).unwrap();
+    let predictor = package.predictor(1, RUN_LIMIT).unwrap();
     (package, predictor)
 }
 
@@ -200,7 +202,8 @@ fn an_unknown_operator_is_named() {
     let at = bytes.windows(6).rposition(|window| window == b"Scaler").unwrap();
     bytes[at..at + 6].copy_from_slice(b"Zcaler");
     let files = [("model.onnx".to_owned(), Bytes::from(bytes))].into();
-    let error = Package::assemble("bad", None, files).unwrap().predictor(1).err().unwrap();
+    let error =
+        Package::assemble("bad", None, files).unwrap().predictor(1, RUN_LIMIT).err().unwrap();
     assert!(error.to_string().starts_with("operator `Zcaler`"), "{error}");
 }
 

@@ -7,7 +7,7 @@ mod observe;
 mod problem;
 mod server;
 
-pub use access::{Access, PublicRoute, matched_path, mount, public};
+pub use access::{Access, PublicRoute, TimeLimits, matched_path, mount, public};
 pub use caller::Caller;
 pub use internal::{InternalRoutes, bind};
 pub use problem::{ErrorFace, Problem, problem_json};

@@ -1,7 +1,8 @@
 //! A process from start to stop: background tasks, signals, drain, the lock on its data folder.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -86,7 +87,9 @@ impl FolderLock {
         let failed = |path: PathBuf| {
             move |source| RuntimeError::File { path: path.display().to_string(), source }
         };
-        fs::create_dir_all(folder).map_err(failed(folder.to_owned()))?;
+        // Inputs, keys and hashes lie in it: nobody else's business.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(failed(folder.to_owned()))?;
         let path = folder.join("engine.lock");
         let file = File::create(&path).map_err(failed(path.clone()))?;
         match file.try_lock() {

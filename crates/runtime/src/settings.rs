@@ -59,6 +59,7 @@ pub struct Http {
     pub max_body_bytes: usize,
     pub max_upload_bytes: usize,
     pub request_timeout_ms: u64,
+    pub upload_timeout_ms: u64,
     pub header_timeout_ms: u64,
     pub keep_alive_s: u64,
     pub shutdown_timeout_s: u64,

@@ -56,6 +56,11 @@ pub fn committed(name: &str) -> ModelFolder {
     ModelFolder::read(Path::new(ROOT).join("tests/models").join(name))
 }
 
+/// A file of `tests/models`.
+pub fn bytes(path: &str) -> Bytes {
+    Bytes::from(fs::read(Path::new(ROOT).join("tests/models").join(path)).unwrap())
+}
+
 /// A model of the demo.
 pub fn demo(name: &str) -> ModelFolder {
     ModelFolder::read(Path::new(ROOT).join("services/all-in-one/demo").join(name))

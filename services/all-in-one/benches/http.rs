@@ -230,7 +230,7 @@ fn bare_server(address: &str) -> Result<()> {
     let files =
         [("model.onnx".to_owned(), model.into()), ("labels.json".to_owned(), labels.into())];
     let package = Package::assemble("iris", None, files.into())?;
-    let predictor: Arc<dyn Predictor> = Arc::from(package.predictor(2)?);
+    let predictor: Arc<dyn Predictor> = Arc::from(package.predictor(2, Duration::from_secs(60))?);
     let labels = package.manifest.labels.clone();
     let server = HttpServer::new(move || {
         let (predictor, labels) = (Arc::clone(&predictor), labels.clone());

@@ -33,7 +33,7 @@ fn prediction(criterion: &mut Criterion) {
     models::library::start(Some(Path::new(LIBRARY)), &[]).unwrap();
     let files = [("model.onnx".to_owned(), std::fs::read(MODEL).unwrap().into())];
     let package = Package::assemble("iris", None, files.into()).unwrap();
-    let predictor = package.predictor(1).unwrap();
+    let predictor = package.predictor(1, std::time::Duration::from_secs(60)).unwrap();
     group.bench_function("the model alone", |bencher| {
         bencher.iter(|| {
             let values = Values::Fp32(vec![5.1, 3.5, 1.4, 0.2]);

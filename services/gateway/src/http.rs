@@ -11,14 +11,13 @@ mod upload;
 mod v2;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::web::{Data, ServiceConfig};
 use domain::Role;
 use runtime::Authenticator;
 use runtime::http::Access::{Anyone, Roles, SignedIn};
-use runtime::http::{PublicRoute, mount, public};
+use runtime::http::{PublicRoute, TimeLimits, mount, public};
 
 use crate::Gateway;
 
@@ -68,7 +67,8 @@ pub fn routes() -> Vec<PublicRoute> {
             "/api/v1/models/{model}/versions",
             Roles(ENGINEER),
             upload::create_version,
-        ),
+        )
+        .upload(),
         public(
             get.clone(),
             "/api/v1/models/{model}/versions/{version}",
@@ -147,9 +147,9 @@ pub fn configure(
     config: &mut ServiceConfig,
     gateway: &Arc<Gateway>,
     authenticator: &Arc<Authenticator>,
-    request_timeout: Duration,
+    limits: TimeLimits,
 ) {
     config.app_data(Data::from(Arc::clone(gateway)));
-    mount(config, routes(), authenticator, request_timeout);
+    mount(config, routes(), authenticator, limits);
     config.service(docs::page());
 }

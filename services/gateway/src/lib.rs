@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use contracts::{AuthApi, DriftApi, FeedbackApi, RouterApi};
 use runtime::Authenticator;
-use runtime::http::App;
+use runtime::http::{App, TimeLimits};
 use runtime::settings::Http;
 
 pub use settings::{DEFAULTS, Settings};
@@ -43,7 +43,10 @@ pub struct Gateway {
 /// Builds the public app.
 pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> App {
     let authenticator = Arc::clone(&deps.authenticator);
-    let request_timeout = Duration::from_millis(limits.request_timeout_ms);
+    let time = TimeLimits {
+        request: Duration::from_millis(limits.request_timeout_ms),
+        upload: Duration::from_millis(limits.upload_timeout_ms),
+    };
     let gateway = Arc::new(Gateway {
         deps,
         default_model: settings.default_model.clone(),
@@ -52,7 +55,7 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
     });
     App {
         configure: Arc::new(move |config| {
-            http::configure(config, &gateway, &authenticator, request_timeout);
+            http::configure(config, &gateway, &authenticator, time);
         }),
         face: http::error_face,
         access_log,

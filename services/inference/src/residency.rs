@@ -114,6 +114,8 @@ pub(crate) struct Limits {
     pub(crate) memory_bytes: u64,
     /// Sessions per version.
     pub(crate) sessions: usize,
+    /// The longest one run may take.
+    pub(crate) run: Duration,
     /// Unused so long, a version is unloaded. Zero: never.
     pub(crate) idle: Duration,
     /// The library's path, if it is set.
@@ -309,7 +311,7 @@ impl Residency {
                 tracing::info!(path = %path.display(), "started ONNX Runtime {}", library::VERSION);
             }
             let tokenizer = package.tokenizer()?;
-            let predictor = package.predictor(limits.sessions)?;
+            let predictor = package.predictor(limits.sessions, limits.run)?;
             let (manifest, memory_bytes) = (package.manifest, predictor.memory_bytes());
             let row_us = warm::warm(&manifest, tokenizer.as_ref(), predictor.as_ref())?;
             let first = |input: &domain::manifest::TensorSpec| input.shape.first().copied();

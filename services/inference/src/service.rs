@@ -39,6 +39,7 @@ impl Service {
             memory_bytes: settings.memory_limit_mb << 20,
             sessions: settings.sessions(),
             idle: Duration::from_secs(settings.idle_unload_s),
+            run: Duration::from_secs(settings.run_limit_s.get()),
             library: Some(settings.onnxruntime)
                 .filter(|path: &PathBuf| !path.as_os_str().is_empty()),
             candidates: deps.onnxruntime,

@@ -1,5 +1,6 @@
 //! `[inference]`: see `settings.default.toml`, which says what each is.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::thread;
 
@@ -23,6 +24,7 @@ pub struct Settings {
     pub max_batch_rows: usize,
     pub inline_budget_us: u64,
     pub idle_unload_s: u64,
+    pub run_limit_s: NonZeroU64,
     pub max_rows_per_request: usize,
     pub top_probabilities: usize,
 }
@@ -81,6 +83,7 @@ pub(crate) mod tests {
             max_batch_rows: 64,
             inline_budget_us: 500,
             idle_unload_s: 0,
+            run_limit_s: NonZeroU64::MIN.saturating_add(19),
             max_rows_per_request: 10_000,
             top_probabilities: 5,
         }

@@ -1,5 +1,6 @@
 //! `[router]`: see `settings.default.toml`, which says what each is.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -27,7 +28,7 @@ pub struct SpoolSettings {
     pub dir: PathBuf,
     pub max_bytes: u64,
     pub segment_bytes: u64,
-    pub batch: usize,
+    pub batch: NonZeroUsize,
     pub interval_ms: u64,
     pub max_logged_body_bytes: usize,
 }

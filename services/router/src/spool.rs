@@ -8,8 +8,9 @@
 mod reader;
 mod shipper;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,7 +81,7 @@ impl Spool {
     }
 
     fn open_in(dir: &Path, settings: SpoolSettings) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let lock = File::create(dir.join("lock"))?;
         lock.try_lock().map_err(|_cause| io::Error::other("it is in use by another router"))?;
         let segments = segments(dir)?;
@@ -146,7 +147,7 @@ impl Spool {
         writer.total += size;
         drop(writer);
         let appended = self.appended.fetch_add(1, Ordering::Relaxed) + 1;
-        if appended - *self.shipped.borrow() >= self.settings.batch as u64 {
+        if appended - *self.shipped.borrow() >= self.settings.batch.get() as u64 {
             self.wake.notify_one();
         }
         Ok(())
@@ -188,7 +189,8 @@ fn path(dir: &Path, segment: u64) -> PathBuf {
 }
 
 fn begin(dir: &Path, segment: u64) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).open(path(dir, segment))
+    // Only we may read it: it holds what people asked.
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path(dir, segment))
 }
 
 #[cfg(test)]

@@ -142,6 +142,14 @@ fn to_size(image: &ImageInput, picture: &DynamicImage) -> Result<Vec<u8>, ModelE
         Resize::Stretch => (image.width, image.height),
         Resize::ShorterSide => cover(image, width, height),
     };
+    let pixels = u64::from(new_width) * u64::from(new_height);
+    if pixels > image.max_pixels {
+        return Err(bad(format!(
+            "is too narrow: {width} x {height} becomes {new_width} x {new_height} for this model, \
+             and may have at most {} pixels",
+            image.max_pixels
+        )));
+    }
     let raw = if (new_width, new_height) == (width, height) {
         raw
     } else {

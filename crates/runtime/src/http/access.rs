@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::ServiceRequest;
+use actix_web::guard::{self, Any};
 use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, Responder, Route};
-use contracts::ApiError;
+use actix_web::{FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder, Route};
+use contracts::{ApiError, ErrorCode};
 use domain::Role;
 
 use super::caller::admit;
+use super::problem::Problem;
 use crate::Authenticator;
 
 /// Who may use a route.
@@ -47,7 +49,21 @@ pub struct PublicRoute {
     /// Who may use it.
     pub access: Access,
     route: Route,
+    upload: bool,
 }
+
+impl PublicRoute {
+    /// Gives it the time that an upload of model files takes.
+    #[must_use]
+    pub fn upload(mut self) -> Self {
+        self.upload = true;
+        self
+    }
+}
+
+/// The verbs of a path whose verb was refused, for the header `Allow`.
+#[derive(Debug, Clone)]
+pub(super) struct Allowed(pub(super) String);
 
 /// The path of the route that a request matched; actix would search for it once more.
 #[derive(Debug, Clone, Copy)]
@@ -73,28 +89,66 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    PublicRoute { route: web::method(method.clone()).to(handler), method, path, access }
+    let verb = match method {
+        Method::GET => web::route().guard(Any(guard::Get()).or(guard::Head())),
+        ref method => web::method(method.clone()),
+    };
+    PublicRoute { route: verb.to(handler), method, path, access, upload: false }
 }
 
-/// Puts public routes in place, each behind the check of its access.
+/// How long requests may take, their bodies' way in included.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeLimits {
+    /// Every request, but for uploads.
+    pub request: Duration,
+    /// An upload of model files.
+    pub upload: Duration,
+}
+
+/// Puts public routes in place, each behind the check of its access. A path with several routes is
+/// one resource, which answers 405 for other verbs; what answers GET answers HEAD, too.
 pub fn mount(
     config: &mut ServiceConfig,
     routes: Vec<PublicRoute>,
     authenticator: &Arc<Authenticator>,
-    request_timeout: Duration,
+    limits: TimeLimits,
 ) {
-    for PublicRoute { method, path, access, route } in routes {
-        let authenticator = Arc::clone(authenticator);
-        let check = move |request, next: Next<BoxBody>| {
-            let authenticator = Arc::clone(&authenticator);
-            let request: ServiceRequest = request;
-            request.extensions_mut().insert(Matched(path));
-            admit(request, next, authenticator, request_timeout, move |call| access.check(call))
-        };
-        config.service(
-            web::resource(path)
-                .guard(actix_web::guard::fn_guard(move |context| context.head().method == method))
-                .route(route.wrap(from_fn(check))),
-        );
+    let mut paths: Vec<(&'static str, Vec<PublicRoute>)> = Vec::new();
+    for route in routes {
+        match paths.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, routes)) => routes.push(route),
+            None => paths.push((route.path, vec![route])),
+        }
     }
+    for (path, routes) in paths {
+        let mut allowed: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+        if allowed.contains(&"GET") {
+            allowed.push("HEAD");
+        }
+        let allowed = allowed.join(", ");
+        let mut resource = web::resource(path);
+        for PublicRoute { access, route, upload, .. } in routes {
+            let authenticator = Arc::clone(authenticator);
+            let limit = if upload { limits.upload } else { limits.request };
+            let check = move |request: ServiceRequest, next: Next<BoxBody>| {
+                let authenticator = Arc::clone(&authenticator);
+                request.extensions_mut().insert(Matched(path));
+                admit(request, next, authenticator, limit, move |call| access.check(call))
+            };
+            resource = resource.route(route.wrap(from_fn(check)));
+        }
+        config.service(resource.default_service(web::to(move |request: HttpRequest| {
+            let refused = wrong_method(&request, &allowed);
+            async move { Err::<HttpResponse, _>(refused) }
+        })));
+    }
+}
+
+fn wrong_method(request: &HttpRequest, allowed: &str) -> Problem {
+    request.extensions_mut().insert(Allowed(allowed.to_owned()));
+    let verb: String = request.method().as_str().chars().take(20).collect();
+    Problem(ApiError::new(
+        ErrorCode::MethodNotAllowed,
+        format!("this path does not take `{verb}`, but {allowed}"),
+    ))
 }

@@ -21,6 +21,9 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 /// The header with the time left, milliseconds.
 pub(super) const DEADLINE: &str = "x-deadline-ms";
 
+/// What a handler may take beyond its limit, so that it can tell what was too slow.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Hands a handler the [`Call`] of its request. Only a route whose access was checked has one.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Call);
@@ -60,8 +63,15 @@ pub(super) async fn admit(
     let call = authenticate(&request, &authenticator, request_timeout).await;
     match call.and_then(|call| may(&call).map(|()| call)) {
         Ok(call) => {
+            let left = call.deadline.left();
             request.extensions_mut().insert(Caller(call));
-            Ok(next.call(request).await?.map_into_boxed_body())
+            let asked = request.request().clone();
+            // What the handler waits for ends at the call's deadline; a body that does not come ends
+            // here.
+            match tokio::time::timeout(left + GRACE, next.call(request)).await {
+                Ok(answer) => Ok(answer?.map_into_boxed_body()),
+                Err(_elapsed) => Ok(ServiceResponse::from_err(Problem(Deadline::passed()), asked)),
+            }
         }
         Err(error) => Ok(request.error_response(Problem(error)).map_into_boxed_body()),
     }
@@ -74,7 +84,19 @@ async fn authenticate(
     request_timeout: Duration,
 ) -> Result<Call, ApiError> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let asked = text(DEADLINE).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let asked = match request.headers().get(DEADLINE) {
+        None => None,
+        Some(value) => {
+            let number = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+            let number = number.filter(|number| *number > 0).ok_or_else(|| {
+                ApiError::new(
+                    ErrorCode::BadRequest,
+                    "the header `X-Deadline-Ms` must be a whole number of milliseconds above 0",
+                )
+            })?;
+            Some(Duration::from_millis(number))
+        }
+    };
     let request_id = request.extensions().get::<RequestId>().cloned();
     let mut call = Call {
         request_id: request_id.unwrap_or_else(RequestId::new),

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 use contracts::TraceContext;
 
-use super::access::matched_path;
+use super::access::{Allowed, matched_path};
 use super::caller::{REQUEST_ID, request_id};
-use super::problem::{ErrorFace, problem_json, translate};
+use super::problem::{ErrorFace, bounded, problem_json, translate};
 use crate::telemetry::{label, metrics, record};
 
 /// Whether requests are logged.
@@ -30,7 +30,12 @@ pub(super) async fn observe(
         Some(error) => {
             let (request, _) = answer.into_parts();
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
-            let response = face(&request, &error, id.as_str());
+            let mut response = face(&request, &bounded(error), id.as_str());
+            if let Some(Allowed(verbs)) = request.extensions().get::<Allowed>()
+                && let Ok(verbs) = HeaderValue::from_str(verbs)
+            {
+                response.headers_mut().insert(header::ALLOW, verbs);
+            }
             ServiceResponse::new(request, response)
         }
         None => answer.map_into_boxed_body(),

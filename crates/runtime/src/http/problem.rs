@@ -45,6 +45,16 @@ pub fn problem_json(_request: &HttpRequest, error: &ApiError, request_id: &str) 
     response.content_type("application/problem+json").json(body(error, request_id))
 }
 
+/// What serde says, without the value that it quotes: it may be a password.
+fn without_values(cause: &str) -> String {
+    match (cause.split_once(": "), cause.split_once(", expected")) {
+        (Some((kind @ ("invalid type" | "invalid value"), _)), Some((_, expected))) => {
+            format!("{kind}, expected{expected}")
+        }
+        _ => cause.to_owned(),
+    }
+}
+
 /// The members of a problem document.
 pub(super) fn body(error: &ApiError, request_id: &str) -> Value {
     let status = error.code.status();
@@ -82,6 +92,28 @@ pub(super) fn response(error: &ApiError) -> actix_web::HttpResponseBuilder {
     response
 }
 
+/// Characters of one message, and faults in one answer: a client's own long words are not sent back.
+const MESSAGE_CHARS: usize = 1000;
+const FAULTS: usize = 100;
+
+/// The failure with long texts cut.
+pub(super) fn bounded(mut error: ApiError) -> ApiError {
+    cut(&mut error.message);
+    error.errors.truncate(FAULTS);
+    for fault in &mut error.errors {
+        cut(&mut fault.pointer);
+        cut(&mut fault.detail);
+    }
+    error
+}
+
+fn cut(text: &mut String) {
+    if let Some((place, _)) = text.char_indices().nth(MESSAGE_CHARS) {
+        text.truncate(place);
+        text.push('…');
+    }
+}
+
 /// What actix refused by itself, in our words.
 pub(super) fn translate(error: &actix_web::Error) -> ApiError {
     if let Some(Problem(error)) = error.as_error::<Problem>() {
@@ -103,7 +135,7 @@ pub(super) fn translate(error: &actix_web::Error) -> ApiError {
         Some(JsonPayloadError::Deserialize(cause)) if cause.is_data() => {
             return ApiError::new(
                 ErrorCode::Unprocessable,
-                format!("the JSON body breaks its schema: {cause}"),
+                format!("the JSON body breaks its schema: {}", without_values(&cause.to_string())),
             );
         }
         Some(JsonPayloadError::ContentType) => {

@@ -17,7 +17,8 @@ const MIB: u64 = 1 << 20;
 
 fn residency(shelf: Arc<dyn Artifacts>, memory_bytes: u64, idle: Duration) -> Residency {
     let library = Some(crate::settings::tests::defaults().onnxruntime);
-    let limits = Limits { memory_bytes, sessions: 1, idle, library, candidates: Vec::new() };
+    let run = Duration::from_secs(20);
+    let limits = Limits { memory_bytes, sessions: 1, idle, run, library, candidates: Vec::new() };
     Residency::new(shelf, limits)
 }
 

@@ -13,6 +13,9 @@ use crate::error::RouterError;
 /// How often a change is tried again after another one came first.
 const ATTEMPTS: u32 = 5;
 
+/// The greatest weight: a sum of as many as a route may have stays exact enough.
+const MAX_WEIGHT: f64 = 1e9;
+
 impl Service {
     /// Gives a model its first route: all to this version. Changes nothing if it has one.
     pub(super) async fn route_first(&self, by: &str, version: &Version) -> Result<(), ApiError> {
@@ -118,8 +121,9 @@ impl Service {
                 ),
                 Some(_) => {}
             }
-            if !arm.weight.is_finite() || arm.weight < 0.0 {
-                fault(index, "weight", format!("must be zero or more, got `{}`", arm.weight));
+            if !(0.0..=MAX_WEIGHT).contains(&arm.weight) {
+                let detail = format!("must be 0 to {MAX_WEIGHT}, got `{:e}`", arm.weight);
+                fault(index, "weight", detail);
             }
             if wanted.iter().take(index).any(|earlier| earlier.version == arm.version) {
                 fault(index, "version", format!("version `{}` is named twice", arm.version));

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Ships until told to stop; then ships what waits, unless the log refuses.
 pub(crate) async fn ship(spool: Arc<Spool>, log: Arc<dyn PredictionLog>, stop: CancellationToken) {
     let interval = Duration::from_millis(spool.settings.interval_ms.max(1));
-    let full = spool.settings.batch as u64;
+    let full = spool.settings.batch.get() as u64;
     let mut failing = false;
     loop {
         let stopping = stop.is_cancelled();
@@ -54,7 +54,8 @@ pub(crate) async fn ship(spool: Arc<Spool>, log: Arc<dyn PredictionLog>, stop: C
 
 /// Ships one batch; returns how many records it held.
 async fn ship_batch(spool: &Arc<Spool>, log: &Arc<dyn PredictionLog>) -> Result<u64, RouterError> {
-    let batch = blocking(spool, |spool| spool.read(spool.cursor()?, spool.settings.batch)).await?;
+    let batch =
+        blocking(spool, |spool| spool.read(spool.cursor()?, spool.settings.batch.get())).await?;
     if batch.taken == 0 {
         return Ok(0);
     }

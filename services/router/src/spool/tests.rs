@@ -16,7 +16,7 @@ fn settings(dir: &Path) -> SpoolSettings {
         dir: dir.to_owned(),
         max_bytes: 1 << 20,
         segment_bytes: 1000,
-        batch: 7,
+        batch: 7.try_into().unwrap(),
         interval_ms: 1,
         max_logged_body_bytes: 100,
     }
