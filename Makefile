@@ -1,6 +1,6 @@
 # `make` prints the targets. Each is a few lines over cargo, so that nobody needs make.
 .DEFAULT_GOAL := help
-.PHONY: help run onnxruntime build test lint fmt bench openapi
+.PHONY: help run onnxruntime build test test-servers test-deploy lint fmt bench openapi secrets up down
 
 PYTHON ?= python3
 VENV := target/venv-tests
@@ -17,8 +17,18 @@ onnxruntime: ## Put the ONNX Runtime library into target/onnxruntime (from PyPI,
 build: onnxruntime ## Build all programs.
 	cargo build --locked --workspace --bins
 
-test: build $(VENV)/ready ## Install what tests need, then run all of them.
+test: test-servers test-deploy onnxruntime $(VENV)/ready ## Install what tests need, then run all of them.
+	cargo build --locked --workspace --bins --tests
 	cargo test --locked --workspace
+
+test-deploy: test-servers ## Check the configurations of nginx, Prometheus and Alertmanager.
+	PATH=$$PATH:/usr/sbin NGINX_FOLDER=target/nginx nginx/start.sh check
+	promtool check rules monitoring/prometheus/rules/*.rules.yml
+	promtool test rules monitoring/prometheus/rules/*_test.yml
+	amtool check-config monitoring/alertmanager/alertmanager.yml
+
+test-servers: ## Install the servers that tests start for themselves; nothing is started.
+	@PYTHON=$(PYTHON) tests/servers/install.sh
 
 $(VENV)/ready: tests/python/requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,3 +47,12 @@ bench: onnxruntime ## Measure the engine's own part of a prediction against a ba
 
 openapi: build ## Write the generated descriptions of the API anew.
 	UPDATE=1 cargo test --locked -p e2e -- generated
+
+secrets: ## Make random passwords for compose, in secrets/.
+	@deploy/docker/secrets.sh
+
+up: secrets ## Build and start the six services with their stores, behind nginx.
+	docker-compose up --build -d --scale inference=3 --scale router=2 --scale gateway=2
+
+down: ## Stop them; the data stay.
+	docker-compose down

@@ -32,11 +32,11 @@ pub trait AuthApi: Send + Sync {
 pub const SIGN_IN: Endpoint<SignIn, Token> = Endpoint::new("/internal/auth/sign-in");
 /// [`AuthApi::service_token`].
 pub const SERVICE_TOKEN: Endpoint<ServiceSignIn, Token> =
-    Endpoint::new("/internal/auth/service-token");
+    Endpoint::repeatable("/internal/auth/service-token");
 /// [`AuthApi::jwks`].
-pub const JWKS: Endpoint<(), Jwks> = Endpoint::new("/internal/auth/jwks");
+pub const JWKS: Endpoint<(), Jwks> = Endpoint::repeatable("/internal/auth/jwks");
 /// [`AuthApi::users`].
-pub const USERS: Endpoint<(), UserList> = Endpoint::new("/internal/auth/users");
+pub const USERS: Endpoint<(), UserList> = Endpoint::repeatable("/internal/auth/users");
 /// [`AuthApi::create_user`].
 pub const CREATE_USER: Endpoint<NewUser, UserView> = Endpoint::new("/internal/auth/create-user");
 

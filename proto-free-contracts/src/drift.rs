@@ -18,7 +18,8 @@ pub trait DriftApi: Send + Sync {
 }
 
 /// [`DriftApi::summary`].
-pub const SUMMARY: Endpoint<SummaryRequest, Summary> = Endpoint::new("/internal/drift/summary");
+pub const SUMMARY: Endpoint<SummaryRequest, Summary> =
+    Endpoint::repeatable("/internal/drift/summary");
 
 /// Which predictions to sum up.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

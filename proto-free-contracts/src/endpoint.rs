@@ -17,13 +17,21 @@ use crate::{ApiError, ErrorCode};
 pub struct Endpoint<Req, Res> {
     /// Where, such as `/internal/router/predict`.
     pub path: &'static str,
+    /// Whether a call done twice is as good as one, so that a client may send it again where it
+    /// cannot know whether the first one arrived.
+    pub repeatable: bool,
     types: PhantomData<fn(Req) -> Res>,
 }
 
 impl<Req: Wire, Res: Wire> Endpoint<Req, Res> {
     /// Declares an endpoint.
     pub const fn new(path: &'static str) -> Self {
-        Self { path, types: PhantomData }
+        Self { path, repeatable: false, types: PhantomData }
+    }
+
+    /// Declares an endpoint whose call may be sent again.
+    pub const fn repeatable(path: &'static str) -> Self {
+        Self { path, repeatable: true, types: PhantomData }
     }
 }
 

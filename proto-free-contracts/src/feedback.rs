@@ -20,7 +20,7 @@ pub trait FeedbackApi: Send + Sync {
 pub const SUBMIT: Endpoint<NewFeedback, Submitted> = Endpoint::new("/internal/feedback/submit");
 /// [`FeedbackApi::of_prediction`].
 pub const OF_PREDICTION: Endpoint<PredictionId, FeedbackList> =
-    Endpoint::new("/internal/feedback/of-prediction");
+    Endpoint::repeatable("/internal/feedback/of-prediction");
 
 /// Ground truth for one prediction: a `label` or a `value`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

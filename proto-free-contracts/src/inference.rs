@@ -31,15 +31,15 @@ pub trait InferenceApi: Send + Sync {
 
 /// [`InferenceApi::predict`].
 pub const PREDICT: Endpoint<Framed<PredictTask>, Framed<Answered>> =
-    Endpoint::new("/internal/inference/predict");
+    Endpoint::repeatable("/internal/inference/predict");
 /// [`InferenceApi::check`].
-pub const CHECK: Endpoint<Version, Loaded> = Endpoint::new("/internal/inference/check");
+pub const CHECK: Endpoint<Version, Loaded> = Endpoint::repeatable("/internal/inference/check");
 /// [`InferenceApi::load`].
-pub const LOAD: Endpoint<Version, Loaded> = Endpoint::new("/internal/inference/load");
+pub const LOAD: Endpoint<Version, Loaded> = Endpoint::repeatable("/internal/inference/load");
 /// [`InferenceApi::unload`].
-pub const UNLOAD: Endpoint<Target, Done> = Endpoint::new("/internal/inference/unload");
+pub const UNLOAD: Endpoint<Target, Done> = Endpoint::repeatable("/internal/inference/unload");
 /// [`InferenceApi::loaded`].
-pub const LOADED: Endpoint<(), LoadedList> = Endpoint::new("/internal/inference/loaded");
+pub const LOADED: Endpoint<(), LoadedList> = Endpoint::repeatable("/internal/inference/loaded");
 
 /// A version of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

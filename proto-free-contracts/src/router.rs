@@ -52,31 +52,32 @@ pub trait RouterApi: Send + Sync {
 
 /// [`RouterApi::predict`].
 pub const PREDICT: Endpoint<Framed<PredictRequest>, Framed<Answered>> =
-    Endpoint::new("/internal/router/predict");
+    Endpoint::repeatable("/internal/router/predict");
 /// [`RouterApi::prediction`].
 pub const PREDICTION: Endpoint<PredictionId, PredictionRecord> =
-    Endpoint::new("/internal/router/prediction");
+    Endpoint::repeatable("/internal/router/prediction");
 /// [`RouterApi::models`].
-pub const MODELS: Endpoint<(), ModelList> = Endpoint::new("/internal/router/models");
+pub const MODELS: Endpoint<(), ModelList> = Endpoint::repeatable("/internal/router/models");
 /// [`RouterApi::model`].
-pub const MODEL: Endpoint<ModelName, ModelDetail> = Endpoint::new("/internal/router/model");
+pub const MODEL: Endpoint<ModelName, ModelDetail> = Endpoint::repeatable("/internal/router/model");
 /// [`RouterApi::create_model`].
 pub const CREATE_MODEL: Endpoint<NewModel, Model> = Endpoint::new("/internal/router/create-model");
 /// [`RouterApi::create_version`].
 pub const CREATE_VERSION: Endpoint<Framed<NewVersion>, Version> =
     Endpoint::new("/internal/router/create-version");
 /// [`RouterApi::version`].
-pub const VERSION: Endpoint<Target, Version> = Endpoint::new("/internal/router/version");
+pub const VERSION: Endpoint<Target, Version> = Endpoint::repeatable("/internal/router/version");
 /// [`RouterApi::set_alias`].
-pub const SET_ALIAS: Endpoint<SetAlias, Model> = Endpoint::new("/internal/router/set-alias");
+pub const SET_ALIAS: Endpoint<SetAlias, Model> = Endpoint::repeatable("/internal/router/set-alias");
 /// [`RouterApi::route`].
-pub const ROUTE: Endpoint<ModelName, Route> = Endpoint::new("/internal/router/route");
+pub const ROUTE: Endpoint<ModelName, Route> = Endpoint::repeatable("/internal/router/route");
 /// [`RouterApi::put_route`].
 pub const PUT_ROUTE: Endpoint<PutRoute, Route> = Endpoint::new("/internal/router/put-route");
 /// [`RouterApi::set_enabled`].
-pub const SET_ENABLED: Endpoint<SetEnabled, Done> = Endpoint::new("/internal/router/set-enabled");
+pub const SET_ENABLED: Endpoint<SetEnabled, Done> =
+    Endpoint::repeatable("/internal/router/set-enabled");
 /// [`RouterApi::readiness`].
-pub const READINESS: Endpoint<(), Readiness> = Endpoint::new("/internal/router/readiness");
+pub const READINESS: Endpoint<(), Readiness> = Endpoint::repeatable("/internal/router/readiness");
 
 /// A prediction asked for. What is needed to choose a version travels beside the payload.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

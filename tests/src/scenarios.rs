@@ -11,6 +11,7 @@ mod outcomes;
 mod overload;
 mod python;
 mod registry;
+mod replicas;
 mod roles;
 mod routing;
 mod swaps;

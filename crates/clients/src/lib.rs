@@ -2,21 +2,25 @@
 //!
 //! [`Transport`] carries one call: headers, deadline, errors. [`Auth`], [`Router`], [`Inference`],
 //! [`Feedback`] and [`Drift`] implement the traits of `contracts` with it. [`ServiceTokens`] gets
-//! the token a service shows when it calls on its own account.
+//! the token a service shows when it calls on its own account. [`InferenceReplicas`] follows a list
+//! or a name in DNS.
 //!
 //! Invariant: a caller cannot tell these from the services themselves, but by the time they take.
 
+mod places;
 mod remote;
+mod replicas;
 mod tokens;
 mod transport;
 
 pub use remote::{Auth, Drift, Feedback, Inference, Router};
+pub use replicas::{InferenceReplicas, inference};
 pub use tokens::ServiceTokens;
 pub use transport::Transport;
 
 use std::sync::Arc;
 
-use contracts::{ApiError, AuthApi, InferenceApi};
+use contracts::{ApiError, AuthApi};
 
 /// The auth service at a base URL.
 ///
@@ -24,19 +28,4 @@ use contracts::{ApiError, AuthApi, InferenceApi};
 /// `internal` if the HTTP client cannot be set up.
 pub fn auth(url: &str) -> Result<Arc<dyn AuthApi>, ApiError> {
     Ok(Arc::new(Auth(Transport::new("auth", url, None)?)))
-}
-
-/// The inference replicas at base URLs, separated by commas.
-///
-/// # Errors
-/// `internal` if the HTTP client cannot be set up.
-pub fn inference(
-    urls: &str,
-    tokens: &Arc<ServiceTokens>,
-) -> Result<Vec<Arc<dyn InferenceApi>>, ApiError> {
-    let replica = |url: &str| {
-        let transport = Transport::new("inference", url.trim(), Some(Arc::clone(tokens)))?;
-        Ok(Arc::new(Inference(transport)) as _)
-    };
-    urls.split(',').map(replica).collect()
 }

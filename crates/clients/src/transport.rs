@@ -1,8 +1,9 @@
-//! One call over HTTP.
+//! One call over HTTP: headers, deadline, errors, and which of several base URLs takes it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use contracts::{ApiError, Call, Deadline, Endpoint, ErrorCode, FieldError, Wire};
 use domain::Role;
 use reqwest::header::{
@@ -12,40 +13,62 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 
 use crate::ServiceTokens;
+use crate::places::{Base, Places};
 
-/// Calls one service at one base URL, over kept connections.
+/// Calls one service over kept connections. Where it has several base URLs, calls take turns.
 #[derive(Clone)]
 pub struct Transport {
     client: Client,
     name: &'static str,
-    base: String,
+    places: Arc<Places>,
     tokens: Option<Arc<ServiceTokens>>,
+    /// Whether the caller chooses among replicas by itself. It then has to tell a replica that
+    /// cannot be reached (no time to try again) from one that has too much to do.
+    replica: bool,
+}
+
+/// A call that waited this long for nothing shows that the other side hangs.
+const HANGS: Duration = Duration::from_secs(1);
+
+/// The HTTP client of all transports.
+pub(crate) fn http_client() -> Result<Client, ApiError> {
+    let client =
+        Client::builder().no_proxy().connect_timeout(Duration::from_secs(2)).tcp_nodelay(true);
+    client.build().map_err(|error| {
+        tracing::error!(%error, "failed to set up the HTTP client");
+        ApiError::internal()
+    })
 }
 
 impl Transport {
-    /// Calls the service `name` at `base`, such as `http://127.0.0.1:8002`. Calls on the service's
-    /// own account carry a token of `tokens`.
+    /// Calls the service `name` at `place`: base URLs such as `http://127.0.0.1:8002`, separated by
+    /// commas, or `dns+http://router:8002` for all addresses of a name. Calls on the service's own
+    /// account carry a token of `tokens`.
     ///
     /// # Errors
-    /// `internal` if the HTTP client cannot be set up.
+    /// `unprocessable` if `place` is neither; `internal` if the HTTP client cannot be set up.
     pub fn new(
         name: &'static str,
-        base: &str,
+        place: &str,
         tokens: Option<Arc<ServiceTokens>>,
     ) -> Result<Self, ApiError> {
-        let client = Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(2))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| {
-                tracing::error!(%error, "failed to set up the HTTP client");
-                ApiError::internal()
-            })?;
-        Ok(Self { client, name, base: base.trim_end_matches('/').to_owned(), tokens })
+        let places = Arc::new(Places::new(name, place)?);
+        Ok(Self { client: http_client()?, name, places, tokens, replica: false })
     }
 
-    /// Sends a request and reads its answer.
+    /// Calls one inference replica.
+    pub(crate) fn replica(client: &Client, url: &str, tokens: Arc<ServiceTokens>) -> Self {
+        Self {
+            client: client.clone(),
+            name: "inference",
+            places: Arc::new(Places::one("inference", url)),
+            tokens: Some(tokens),
+            replica: true,
+        }
+    }
+
+    /// Sends a request and reads its answer. A base URL that refuses the connection is passed over;
+    /// a request that was sent but not answered goes to one other, if the endpoint is repeatable.
     ///
     /// # Errors
     /// What the service answered; `unavailable` if it cannot be reached; `timeout` at the deadline.
@@ -57,29 +80,71 @@ impl Transport {
     ) -> Result<Res, ApiError> {
         let headers = self.headers::<Req>(call).await?;
         let body = request.to_wire()?;
-        let url = format!("{}{}", self.base, endpoint.path);
-        let mut first = true;
-        let response = loop {
-            let left = call.deadline.left();
-            if left.is_zero() {
-                return Err(Deadline::passed());
-            }
-            let sent = self.client.post(&url).headers(headers.clone()).body(body.clone());
-            match sent.timeout(left).send().await {
-                Ok(response) => break response,
-                // Nothing was sent yet, so once more does no harm.
-                Err(error) if error.is_connect() && first => first = false,
-                Err(error) => return Err(self.failed(&error)),
-            }
-        };
-        if response.status().is_success() {
-            let body = response.bytes().await.map_err(|error| self.failed(&error))?;
-            return Res::from_wire(body).map_err(|error| {
-                tracing::error!(service = self.name, %error, "an answer does not fit its contract");
-                ApiError::internal()
-            });
+        let mut bases = self.places.in_turn().await;
+        if let [only] = bases.as_slice() {
+            // A connection refused may be one dropped in a restart: once more does no harm.
+            let again = Arc::clone(only);
+            bases.push(again);
         }
-        Err(self.refused(response).await)
+        let mut repeats = u32::from(endpoint.repeatable && !self.replica);
+        let mut last: Option<ApiError> = None;
+        let mut sent_to: Option<Arc<Base>> = None;
+        for base in bases {
+            if sent_to.as_ref().is_some_and(|first| first.url == base.url) {
+                continue;
+            }
+            let failure = match self.send(&base, endpoint.path, call, &headers, &body).await {
+                Ok(response) if response.status().is_success() => match response.bytes().await {
+                    Ok(body) => return self.read(body),
+                    Err(error) => error,
+                },
+                Ok(response) => return Err(self.refused(response).await),
+                Err(Some(error)) => error,
+                Err(None) => return Err(last.unwrap_or_else(Deadline::passed)),
+            };
+            last = Some(self.failed(&base, &failure));
+            if failure.is_connect() {
+                continue;
+            }
+            if failure.is_timeout() || repeats == 0 {
+                break;
+            }
+            repeats -= 1;
+            sent_to = Some(base);
+        }
+        Err(last.unwrap_or_else(|| self.unreachable()))
+    }
+
+    /// Sends a request to one base URL. The error is `None` when the deadline has passed.
+    async fn send(
+        &self,
+        base: &Base,
+        path: &str,
+        call: &Call,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Response, Option<reqwest::Error>> {
+        let left = call.deadline.left();
+        if left.is_zero() {
+            return Err(None);
+        }
+        let url = format!("{}{path}", base.url);
+        let request = self.client.post(url).headers(headers.clone()).body(body.clone());
+        let sent = request.timeout(left).send().await;
+        sent.map_err(|error| {
+            // Whoever had little time learns nothing of the other side.
+            if !error.is_timeout() || error.is_connect() || left >= HANGS {
+                base.rest();
+            }
+            Some(error)
+        })
+    }
+
+    fn read<Res: Wire>(&self, body: Bytes) -> Result<Res, ApiError> {
+        Res::from_wire(body).map_err(|error| {
+            tracing::error!(service = self.name, %error, "an answer does not fit its contract");
+            ApiError::internal()
+        })
     }
 
     async fn headers<Req: Wire>(&self, call: &Call) -> Result<HeaderMap, ApiError> {
@@ -93,7 +158,7 @@ impl Transport {
         set(HeaderName::from_static("x-request-id"), call.request_id.as_str());
         set(
             HeaderName::from_static("x-deadline-ms"),
-            &call.deadline.left().as_millis().to_string(),
+            &call.deadline.left().as_millis().max(1).to_string(),
         );
         if !call.trace.parent.is_empty() {
             set(HeaderName::from_static("traceparent"), &call.trace.parent);
@@ -112,16 +177,22 @@ impl Transport {
         Ok(headers)
     }
 
-    fn failed(&self, error: &reqwest::Error) -> ApiError {
+    fn failed(&self, base: &Base, error: &reqwest::Error) -> ApiError {
         if error.is_timeout() && !error.is_connect() {
             return Deadline::passed();
         }
-        tracing::warn!(service = self.name, url = self.base, %error, "failed to reach a service");
-        ApiError::new(
-            ErrorCode::Unavailable,
-            format!("the {} service cannot be reached", self.name),
-        )
-        .retry_after(1)
+        tracing::warn!(service = self.name, url = base.url, %error, "failed to reach a service");
+        self.unreachable()
+    }
+
+    fn unreachable(&self) -> ApiError {
+        self.unavailable("cannot be reached")
+    }
+
+    fn unavailable(&self, how: &str) -> ApiError {
+        let text = format!("the {} service {how}", self.name);
+        let error = ApiError::new(ErrorCode::Unavailable, text);
+        if self.replica { error } else { error.retry_after(1) }
     }
 
     async fn refused(&self, response: Response) -> ApiError {
@@ -144,8 +215,7 @@ impl Transport {
             }
             Err(error) => {
                 tracing::error!(service = self.name, %status, %error, "a service failed without a problem document");
-                ApiError::new(ErrorCode::Unavailable, format!("the {} service failed", self.name))
-                    .retry_after(1)
+                self.unavailable("failed")
             }
         }
     }

@@ -31,6 +31,9 @@ pub struct Storage {
     pub relational: String,
     pub documents: String,
     pub artifacts: String,
+    pub artifacts_access_key: Secret,
+    pub artifacts_secret_key: Secret,
+    pub cache: String,
 }
 
 impl Storage {

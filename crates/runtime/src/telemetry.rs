@@ -95,6 +95,14 @@ pub mod names {
     pub const MODEL_LATENCY: &str = "model_request_latency";
     /// Highest class probability, by model and version.
     pub const MODEL_CONFIDENCE: &str = "model_prediction_confidence";
+    /// Inference replicas that a router knows, by state.
+    pub const ROUTER_REPLICAS: &str = "engine_router_replicas";
+    /// Predictions sent to one more replica, by reason.
+    pub const ROUTER_RETRIES: &str = "engine_router_retries";
+    /// Predictions not sent to one more replica, as the retry budget was used up.
+    pub const ROUTER_RETRIES_REFUSED: &str = "engine_router_retries_refused";
+    /// Breakers of inference replicas that opened.
+    pub const BREAKER_OPENS: &str = "engine_router_breaker_opens";
     /// Records in the spool that the prediction log has not got yet.
     pub const SPOOL_PENDING: &str = "engine_spool_pending_records";
     /// Records that could not be kept, as the spool was full or its disk failed.
@@ -112,6 +120,9 @@ pub struct Metrics {
     pub model_requests: Counter<u64>,
     pub model_latency: Histogram<f64>,
     pub model_confidence: Histogram<f64>,
+    pub router_retries: Counter<u64>,
+    pub router_retries_refused: Counter<u64>,
+    pub breaker_opens: Counter<u64>,
     pub spool_dropped: Counter<u64>,
     meter: Meter,
     registry: Registry,
@@ -126,6 +137,22 @@ impl Metrics {
             .u64_observable_gauge(name)
             .with_callback(move |observer| observer.observe(read(), &[]))
             .build();
+    }
+
+    /// Reports values that are read whenever metrics are, each with its own value of one label. The
+    /// label's values must be a short, fixed list.
+    pub fn gauge_by(
+        &self,
+        name: &'static str,
+        key: &'static str,
+        read: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    ) {
+        let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
+            for (value, number) in read() {
+                observer.observe(number, &[label(key, value)]);
+            }
+        };
+        self.meter.u64_observable_gauge(name).with_callback(observe).build();
     }
 
     /// All metrics in the Prometheus text format.
@@ -180,6 +207,9 @@ fn build_metrics(service: &'static str) -> Result<Metrics, String> {
             .f64_histogram(names::MODEL_CONFIDENCE)
             .with_boundaries((1..20).map(|step| f64::from(step) * 0.05).collect())
             .build(),
+        router_retries: counter(names::ROUTER_RETRIES),
+        router_retries_refused: counter(names::ROUTER_RETRIES_REFUSED),
+        breaker_opens: counter(names::BREAKER_OPENS),
         spool_dropped: counter(names::SPOOL_DROPPED),
         meter,
         registry,

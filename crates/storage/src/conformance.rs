@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 mod accounts;
+mod announcements;
 mod artifacts;
 mod feedback;
 mod predictions;
@@ -18,6 +19,7 @@ mod registry;
 mod routes;
 
 pub use accounts::{accounts, accounts_by_two};
+pub use announcements::{announcements, announcements_by_two, heard};
 pub use artifacts::{artifacts, artifacts_by_two};
 pub use feedback::{feedback, feedback_by_two};
 pub use predictions::{predictions, predictions_by_two};

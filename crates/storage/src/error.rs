@@ -94,6 +94,14 @@ pub enum StoreError {
         /// Why.
         source: Cause,
     },
+    /// A setting does not fit the other ones.
+    #[error("setting `{setting}` {why}")]
+    Setting {
+        /// The setting, such as `storage.artifacts_access_key`.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        why: String,
+    },
     /// A setting names a store of a kind that there is no adapter for.
     #[error("setting `{setting}` is `{url}`, but it must be {must_be}")]
     UnsupportedUrl {

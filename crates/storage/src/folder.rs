@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::digest::{self, digest};
 use crate::ports::Artifacts;
 
 /// A folder of artefacts.
@@ -84,10 +84,8 @@ impl Artifacts for Folder {
 
 /// Where the bytes with this digest lie; `None` if it is no digest in lower-case hex.
 fn place(root: &Path, sha256: &str) -> Option<PathBuf> {
-    let is_digest =
-        sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let (folder, file) = sha256.split_at_checked(2)?;
-    is_digest.then(|| root.join(folder).join(file))
+    let (folder, file) = digest::place(sha256)?;
+    Some(root.join(folder).join(file))
 }
 
 fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -117,16 +115,6 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::remove_file(&half_done).ok();
     }
     written
-}
-
-/// SHA-256 in lower-case hex.
-fn digest(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        hex.extend(char::from_digit(u32::from(byte >> 4), 16));
-        hex.extend(char::from_digit(u32::from(byte & 15), 16));
-    }
-    hex
 }
 
 #[cfg(test)]

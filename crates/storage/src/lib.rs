@@ -2,15 +2,18 @@
 //!
 //! Reading order: [`ports`] (what the services need), [`stores`] (which adapter serves it),
 //! [`error`], then one module per adapter: `sqlite` (accounts, registry, routes, prediction log,
-//! feedback) and `folder` (artefacts). Behind the feature `conformance` is one suite per port, run
-//! against every adapter.
+//! feedback), `postgres` (accounts, registry, routes), `mongo`
+//! (prediction log, feedback), `folder` and `bucket` (artefacts), `memory`
+//! and `redis` (announcements). Behind the feature `conformance` is one suite per port, run against
+//! every adapter.
 //!
 //! To add an adapter: give it a module, choose it in [`stores`] by its scheme, add it to
-//! `tests/conformance.rs`.
+//! `tests/conformance`.
 //!
 //! Invariants: no other crate knows a database driver; an adapter answers in [`StoreError`] alone;
 //! nothing is stored that could not be read again.
 
+pub mod deferred;
 pub mod error;
 pub mod ports;
 pub mod stores;
@@ -18,9 +21,17 @@ pub mod stores;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+mod announcements;
+mod bucket;
+mod digest;
 mod folder;
 mod json;
+mod memory;
+mod mongo;
+mod postgres;
+mod redis;
 mod sqlite;
 
+pub use bucket::Keys;
 pub use error::StoreError;
-pub use stores::{Documents, Relational, artifacts, documents, relational};
+pub use stores::{Cache, Documents, Relational, artifacts, cache, documents, relational};

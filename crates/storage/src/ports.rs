@@ -8,6 +8,7 @@ use domain::{
 use time::OffsetDateTime;
 
 use crate::StoreError;
+pub use crate::announcements::{Heard, Listener};
 
 /// User accounts.
 #[async_trait]
@@ -96,4 +97,17 @@ pub trait Artifacts: Send + Sync {
     /// The bytes with this SHA-256, verified. `NotFound` if absent; `Tampered` if they are not
     /// what the digest says.
     async fn get(&self, sha256: &str) -> Result<Bytes, StoreError>;
+}
+
+/// Notices from process to process that something changed, so that none has to wait for its next
+/// look. One may be lost, so look now and then all the same.
+#[async_trait]
+pub trait Announcements: Send + Sync {
+    /// Tells all listeners of all processes, this one's too, that something of this topic changed.
+    /// `Unavailable`, within two seconds, if that cannot be told.
+    async fn announce(&self, topic: &str) -> Result<(), StoreError>;
+    /// Hears what is announced from now on. Where some may have been lost, as at the begin and
+    /// after a lost connection, the listener hears [`Heard::Missed`]. Call it where tasks can be
+    /// spawned; it does not wait, and hears again by itself when the store is back.
+    fn listen(&self) -> Listener;
 }

@@ -6,8 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::StoreError;
+use crate::bucket::{Bucket, Keys, Location};
 use crate::folder::Folder;
-use crate::ports::{Accounts, Artifacts, FeedbackStore, PredictionLog, Registry, Routes};
+use crate::memory::Memory;
+use crate::mongo::DocumentsDatabase;
+use crate::ports::{
+    Accounts, Announcements, Artifacts, FeedbackStore, PredictionLog, Registry, Routes,
+};
+use crate::postgres::RelationalServer;
+use crate::redis::Redis;
 use crate::sqlite::{DocumentsFile, RelationalFile};
 
 /// Accounts, registry and routes.
@@ -52,6 +59,24 @@ impl Documents {
     }
 }
 
+/// What processes tell each other at once.
+#[derive(Clone)]
+pub struct Cache {
+    /// That something changed.
+    pub announcements: Arc<dyn Announcements>,
+    check: Arc<dyn Check>,
+}
+
+impl Cache {
+    /// Asks the store for a sign of life, for readiness. Answers within two seconds.
+    ///
+    /// # Errors
+    /// `Unavailable` if none comes; `Failed` if it refuses us.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.check.check().await
+    }
+}
+
 /// A store that can be asked whether it is there.
 #[async_trait]
 pub(crate) trait Check: Send + Sync {
@@ -60,47 +85,123 @@ pub(crate) trait Check: Send + Sync {
 
 /// Opens the store named by the setting `storage.relational`, and brings its tables up to date.
 ///
-/// `sqlite://path` is a file, made with its folder if absent. Several processes may open it at once.
+/// `sqlite://path` is a file, made with its folder if absent.
+/// `postgres://user:password@host:port/database` or `postgresql://`, with the parameters of the
+/// driver such as `?sslmode=verify-full`, is a server whose database is there already. Several
+/// processes may open either at once.
 ///
 /// # Errors
-/// `UnsupportedUrl`, `Open`, `Migrate`; `Unavailable` if it stays locked; `Corrupt` if the file is
-/// no database.
+/// `UnsupportedUrl`, `Setting`, `Open`, `Migrate`; `Unavailable` if the file stays locked or the
+/// server does not answer, which may be worth waiting for; `Failed` if the server refuses us;
+/// `Corrupt` if the file is no database.
 pub async fn relational(url: &str) -> Result<Relational, StoreError> {
-    let path = path_of(url, "sqlite", "storage.relational", "`sqlite://<path of a file>`")?;
-    let file = Arc::new(RelationalFile::open(&path).await?);
-    Ok(Relational {
-        accounts: Arc::clone(&file) as _,
-        registry: Arc::clone(&file) as _,
-        routes: Arc::clone(&file) as _,
-        check: file,
-    })
+    if let Some(("postgres" | "postgresql", _)) = url.split_once("://") {
+        return Ok(all_of(Arc::new(RelationalServer::open(url).await?)));
+    }
+    let must_be = "`sqlite://<path of a file>` or \
+        `postgres://<user>:<password>@<host>:<port>/<database>`";
+    let path = path_of(url, "sqlite", "storage.relational", must_be)?;
+    Ok(all_of(Arc::new(RelationalFile::open(&path).await?)))
 }
 
-/// Opens the store named by the setting `storage.documents`, and brings its tables up to date.
+pub(crate) fn all_of<T: Accounts + Registry + Routes + Check + 'static>(
+    store: Arc<T>,
+) -> Relational {
+    Relational {
+        accounts: Arc::clone(&store) as _,
+        registry: Arc::clone(&store) as _,
+        routes: Arc::clone(&store) as _,
+        check: store,
+    }
+}
+
+/// Opens the store named by the setting `storage.documents`, and brings its tables or indexes up to
+/// date.
 ///
-/// `sqlite://path` is a file, made with its folder if absent. Several processes may open it at once.
+/// `sqlite://path` is a file, made with its folder if absent. `mongodb://host/database`, with all that
+/// MongoDB's connection strings may hold, or `mongodb+srv://host/database`, is a server or a replica
+/// set; users kept in another database need `?authSource=`. Several processes may open either at once.
 ///
 /// # Errors
-/// As [`relational`].
+/// As [`relational`]; `Unavailable` also if the server does not answer.
 pub async fn documents(url: &str) -> Result<Documents, StoreError> {
-    let path = path_of(url, "sqlite", "storage.documents", "`sqlite://<path of a file>`")?;
-    let file = Arc::new(DocumentsFile::open(&path).await?);
-    Ok(Documents {
-        predictions: Arc::clone(&file) as _,
-        feedback: Arc::clone(&file) as _,
-        check: file,
-    })
+    if let Some(("mongodb" | "mongodb+srv", _)) = url.split_once("://") {
+        // The options may hold secrets too.
+        let shown = without_secrets(url.split_once('?').map_or(url, |(place, _)| place));
+        return Ok(both(Arc::new(DocumentsDatabase::open(url, shown).await?)));
+    }
+    let must_be = "`sqlite://<path of a file>` or `mongodb://<host>/<database>`";
+    let path = path_of(url, "sqlite", "storage.documents", must_be)?;
+    Ok(both(Arc::new(DocumentsFile::open(&path).await?)))
+}
+
+pub(crate) fn both<T: PredictionLog + FeedbackStore + Check + 'static>(store: Arc<T>) -> Documents {
+    Documents {
+        predictions: Arc::clone(&store) as _,
+        feedback: Arc::clone(&store) as _,
+        check: store,
+    }
 }
 
 /// Opens the store named by the setting `storage.artifacts`.
 ///
-/// `file://path` is a folder, made if absent. Several processes may use it at once.
+/// `file://path` is a folder, made if absent. `s3://bucket/prefix?endpoint=...&region=...` is a
+/// bucket of an S3-compatible server, which need not be there yet; without an endpoint it is the
+/// cloud's. Several processes may use either at once.
 ///
 /// # Errors
-/// `UnsupportedUrl`, `Open`.
-pub async fn artifacts(url: &str) -> Result<Arc<dyn Artifacts>, StoreError> {
-    let path = path_of(url, "file", "storage.artifacts", "`file://<path of a folder>`")?;
+/// `UnsupportedUrl`, `Setting`, `Open`.
+pub async fn artifacts(url: &str, keys: Keys<'_>) -> Result<Arc<dyn Artifacts>, StoreError> {
+    const SETTING: &str = "storage.artifacts";
+    const MUST_BE: &str = "`file://<path of a folder>` or `s3://<bucket>/<prefix>`, with \
+        `?endpoint=http://<host>:<port>` for a server of your own and `&region=<region>` for \
+        another one than `us-east-1`";
+    let unsupported = || StoreError::UnsupportedUrl {
+        setting: SETTING,
+        url: without_secrets(url),
+        must_be: MUST_BE,
+    };
+    if url.starts_with("s3://") {
+        let location = Location::parse(url).ok_or_else(unsupported)?;
+        keys.are_a_pair()?;
+        return Ok(Arc::new(Bucket::open(location, keys, without_secrets(url))?));
+    }
+    let path = path_of(url, "file", SETTING, MUST_BE)?;
+    keys.are_none(url)?;
     Ok(Arc::new(Folder::open(&path).await?))
+}
+
+/// Opens the store named by the setting `storage.cache`.
+///
+/// `memory://` is the memory of this process. `redis://[:password@]host:port/db`, or `rediss://`
+/// with TLS, is a server that processes share; it need not be there yet: the log says so, and
+/// [`Cache::check`] as long as it is so.
+///
+/// # Errors
+/// `UnsupportedUrl`.
+pub async fn cache(url: &str) -> Result<Cache, StoreError> {
+    let shown = without_secrets(url);
+    if url == "memory://" {
+        let memory = Arc::new(Memory::new());
+        return Ok(Cache { announcements: Arc::clone(&memory) as _, check: memory });
+    }
+    let is_redis = url.starts_with("redis://") || url.starts_with("rediss://");
+    let redis = is_redis.then(|| Redis::open(url, shown.clone()).ok()).flatten();
+    let Some(redis) = redis else {
+        return Err(StoreError::UnsupportedUrl {
+            setting: "storage.cache",
+            url: shown,
+            must_be: "`memory://`, or `redis://[:<password>@]<host>:<port>/<database>`, or the \
+                      same with `rediss://`",
+        });
+    };
+    let redis = Arc::new(redis);
+    let cache = Cache { announcements: Arc::clone(&redis) as _, check: redis };
+    if let Err(error) = cache.check().await {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(store = %shown, error = cause, "going on without: {error}");
+    }
+    Ok(cache)
 }
 
 /// The path in `<scheme>://<path>`, made absolute.
@@ -151,9 +252,62 @@ mod tests {
             let start = format!("setting `storage.relational` is `{url}`, but it must be `sqlite:");
             assert!(text.starts_with(&start), "{text}");
         }
-        let error = artifacts("s3://bucket").await.err().unwrap();
-        assert!(error.to_string().ends_with("must be `file://<path of a folder>`"), "{error}");
-        let error = documents("mongodb://u:p@h/db").await.err().unwrap();
-        assert!(error.to_string().contains("`mongodb://***@h/db`"), "{error}");
+        for url in ["ftp://h/folder", "s3://a:secret@bucket", "s3://bucket?user=me", "s3://"] {
+            let text = artifacts(url, Keys::default()).await.err().unwrap().to_string();
+            assert!(text.contains("must be `file://<path of a folder>` or `s3://<b"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        for url in ["", "memory://x", "memory:", "redis:h", "redis://", "redis://:secret@h:x/0"] {
+            let text = cache(url).await.err().unwrap().to_string();
+            assert!(text.starts_with("setting `storage.cache` is `"), "{text}");
+            assert!(text.contains("must be `memory://`, or `redis://["), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        let error = documents("mysql://u:p@h/db").await.err().unwrap();
+        assert!(error.to_string().contains("`mysql://***@h/db`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_mongodb_url_must_name_a_database_and_its_secrets_are_not_told() {
+        for url in
+            ["mongodb://u:secret@h", "mongodb://u:secret@h/", "mongodb+srv://u:secret@h/?w=1"]
+        {
+            let error = documents(url).await.err().unwrap();
+            let text = error.to_string();
+            assert!(matches!(error, StoreError::UnsupportedUrl { .. }), "{text}");
+            assert!(text.ends_with("must be `mongodb://<host>/<database>`"), "{text}");
+            assert!(text.contains("://***@h") && !text.contains("secret"), "{text}");
+        }
+        for url in [
+            "mongodb://u:secret@h/db?w=secret&no=secret",
+            "mongodb://u:secret@@h/db",
+            "mongodb://u:sec/ret@h/db",
+            "mongodb://u:secret@/db",
+            "mongodb://u:secret@h:x/db",
+            "mongodb://u:secret@h/d b",
+        ] {
+            let text = documents(url).await.err().unwrap().to_string();
+            let start = "setting `storage.documents` is `mongodb://***@";
+            assert!(text.starts_with(start) && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_a_pair_and_for_a_bucket_only() {
+        let keys = Keys { access: "me", secret: "hush" };
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let text = artifacts(&url, keys).await.err().unwrap().to_string();
+        let start = "setting `storage.artifacts_access_key` does nothing while `storage.artifacts`";
+        assert!(text.starts_with(start), "{text}");
+
+        let url = "s3://bucket?endpoint=http://127.0.0.1:1";
+        for keys in [Keys { access: "", ..keys }, Keys { secret: "", ..keys }] {
+            let text = artifacts(url, keys).await.err().unwrap().to_string();
+            assert!(text.contains("_key` is empty, but `storage.artifacts_"), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
+        assert!(artifacts(url, keys).await.is_ok());
+        assert!(artifacts(url, Keys::default()).await.is_ok());
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::client::Client;
 use crate::server::Server;
-use crate::topology::Setup;
+use crate::topology::{Setup, Stores, Topology};
 use crate::wait::until;
 
 /// The password of every user, the admin's too.
@@ -36,7 +36,10 @@ pub struct Engine {
 
 impl Engine {
     /// Starts one and waits until it is ready.
-    pub async fn start(setup: Setup) -> Self {
+    pub async fn start(mut setup: Setup) -> Self {
+        if setup.topology == Topology::Distributed && setup.stores.is_none() {
+            setup.stores = Some(Stores::fresh().await);
+        }
         let folder = tempfile::Builder::new().prefix("engine-e2e-").tempdir().unwrap();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         let mut engine = Self {

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`topology`] (one process or seven), [`Engine`] (started, stopped, killed,
 //! restarted), [`Client`] (the public API as verbs), [`models`] (models with golden answers),
-//! [`tensor`] (the forms of the Open Inference Protocol V2).
+//! [`tensor`] (the forms of the Open Inference Protocol V2), [`stores`] (databases of one's own).
 //!
 //! Invariants: no fixed port, no shared folder, no sleep that is not a wait for a condition with a
 //! deadline; no process and no file outlives the test run, not even a killed one.
@@ -20,15 +20,19 @@ pub mod client;
 pub mod compare;
 pub mod engine;
 pub mod models;
+mod nginx;
 pub mod server;
+pub mod stores;
 pub mod tensor;
 pub mod topology;
 pub mod wait;
+mod watch;
 
 pub use client::{Answer, Client, Upload};
 pub use compare::compare;
 pub use engine::{Engine, PASSWORD};
 pub use reqwest::{Method, RequestBuilder};
+pub use stores::{PrivateServer, shared_mongo, shared_postgres, shared_redis, shared_s3};
 pub use topology::{Setup, Topology, run, shared};
 pub use wait::until;
 

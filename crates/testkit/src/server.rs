@@ -6,12 +6,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::wait::until;
+use crate::watch::{self, Watch};
 
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 40;
-
-/// Kills a process, and removes its folder, when the test run is gone: its own end closes the pipe.
-const WATCH: &str = r#"read -r _; kill -9 "$1" 2>/dev/null; rm -rf "$2""#;
 
 /// A running process. Killed when dropped.
 #[derive(Debug)]
@@ -20,8 +18,11 @@ pub struct Server {
     pub name: String,
     /// Where it answers.
     pub url: String,
+    // Ends first, so that it never meets another process of the same id.
+    watch: Option<Watch>,
     child: Child,
-    watch: Child,
+    /// The signal that ends it at once.
+    end: &'static str,
     log: PathBuf,
 }
 
@@ -41,8 +42,6 @@ impl Server {
             "`{}` is not there: run `cargo build --workspace --bins` first",
             path.display()
         );
-        let log = folder.join(format!("{name}.log"));
-        let out = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(path);
         // Settings of whoever runs the tests are not the tests' business.
         for (key, _) in std::env::vars_os() {
@@ -50,31 +49,47 @@ impl Server {
                 command.env_remove(key);
             }
         }
-        command
-            .args(arguments)
-            .envs(environment.iter().map(|(key, value)| (key, value)))
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out);
-        let child = command.spawn().unwrap();
-        let watch = Command::new("sh")
-            .args(["-c", WATCH, "watch"])
-            .arg(child.id().to_string())
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self { name: name.to_owned(), url, child, watch, log }
+        command.args(arguments).envs(environment.iter().map(|(key, value)| (key, value)));
+        Self::spawn(name, command, "KILL", folder, url)
+    }
+
+    /// Starts a command in `folder`, where its log goes. `end` is the signal that ends it at once.
+    pub(crate) fn spawn(
+        name: &str,
+        mut command: Command,
+        end: &'static str,
+        folder: &Path,
+        url: String,
+    ) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let out = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        command.current_dir(folder).stdin(Stdio::null());
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!("{command:?}: {error}; `make test` installs what tests need")
+        });
+        let watch = Some(Watch::over(&child, folder, end));
+        Self { name: name.to_owned(), url, watch, child, end, log }
     }
 
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", signal, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success(), "`{}` got no signal `{signal}`: it is gone", self.name);
+        let sent = watch::signal(signal, &[self.child.id()]);
+        assert!(sent, "`{}` got no signal `{signal}`: it is gone", self.name);
+    }
+
+    /// Sends a signal to it and then to its children, which may end meanwhile.
+    pub(crate) fn signal_all(&self, signal: &str) {
+        self.signal(signal);
+        watch::signal(signal, &watch::children(self.child.id()));
+    }
+
+    /// It and its children.
+    #[cfg(test)]
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mut processes = watch::children(self.child.id());
+        processes.push(self.child.id());
+        processes
     }
 
     /// Kills it at once, as `kill -9` does.
@@ -132,11 +147,33 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // First the watch, so that it never meets another process of the same id.
-        self.watch.kill().ok();
-        self.watch.wait().ok();
+        self.watch.take();
+        let process = self.child.id();
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let children = watch::children(process);
+        if self.end != "KILL" {
+            watch::signal("CONT", &children);
+            watch::signal("CONT", &[process]);
+            watch::signal(self.end, &[process]);
+            wait_blocking(|| matches!(self.child.try_wait(), Ok(Some(_))));
+        }
         self.child.kill().ok();
         self.child.wait().ok();
+        if !children.is_empty() {
+            watch::signal("KILL", &children);
+            // A folder can be removed only when nobody writes to it.
+            wait_blocking(|| !children.iter().any(|child| watch::runs(*child)));
+        }
+    }
+}
+
+/// Waits five seconds at most.
+fn wait_blocking(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !done() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

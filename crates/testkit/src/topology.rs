@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::engine::{Engine, PASSWORD};
 use crate::server::{Server, onnxruntime};
+use crate::stores::{shared_mongo, shared_postgres, shared_redis};
 
 /// The services that run apart, in the order they start: auth makes the secret that others show.
 const SERVICES: [&str; 5] = ["auth", "inference", "feedback", "drift", "router"];
@@ -19,8 +20,27 @@ const SERVICES: [&str; 5] = ["auth", "inference", "feedback", "drift", "router"]
 pub enum Topology {
     /// All six services in one process.
     Embedded,
-    /// Each service in a process of its own; they share the stores.
+    /// Each service in a process of its own; they share PostgreSQL, MongoDB and Redis.
     Distributed,
+}
+
+/// Where the services of an engine keep their state, as URLs.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// PostgreSQL.
+    pub relational: String,
+    /// MongoDB.
+    pub documents: String,
+    /// Redis.
+    pub cache: String,
+}
+
+impl Stores {
+    /// Empty databases on the servers that this test binary shares.
+    pub async fn fresh() -> Self {
+        let (relational, documents) = (shared_postgres().await, shared_mongo().await);
+        Self { relational, documents, cache: shared_redis().await }
+    }
 }
 
 /// What an engine is started with.
@@ -30,8 +50,14 @@ pub struct Setup {
     pub topology: Topology,
     /// Inference processes, where these run apart.
     pub replicas: usize,
+    /// Routers, where these run apart.
+    pub routers: usize,
+    /// Gateways, where these run apart. Several stand behind nginx.
+    pub gateways: usize,
     /// Whether the sample models are registered (embedded only).
     pub demo: bool,
+    /// Where state lives, for services that run apart. Made at the start where it is not given.
+    pub stores: Option<Stores>,
     /// Settings as the environment has them, such as `ENGINE__HTTP__WORKERS`. Each goes to the
     /// processes that know its section.
     pub settings: Vec<(String, String)>,
@@ -46,7 +72,7 @@ impl Setup {
             ("ENGINE__ROUTER__POLL_INTERVAL_S", "1"),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        Self { topology, replicas: 1, demo: false, settings }
+        Self { topology, replicas: 1, routers: 1, gateways: 1, demo: false, stores: None, settings }
     }
 
     /// Sets one more.
@@ -94,14 +120,18 @@ impl Setup {
     fn distributed(&self, folder: &Path) -> Vec<Server> {
         assert!(!self.demo, "the sample models ship with all-in-one only");
         let mut names: Vec<(String, &str)> = Vec::new();
-        for service in SERVICES {
-            let copies = if service == "inference" { self.replicas } else { 1 };
+        for service in SERVICES.into_iter().chain(["gateway"]) {
+            let copies = match service {
+                "inference" => self.replicas,
+                "router" => self.routers,
+                "gateway" => self.gateways,
+                _ => 1,
+            };
             for copy in 1..=copies {
                 let suffix = if copy == 1 { String::new() } else { format!("-{copy}") };
                 names.push((format!("{service}{suffix}"), service));
             }
         }
-        names.push(("gateway".to_owned(), "gateway"));
         let places: Vec<(String, &str, String)> =
             names.into_iter().map(|(name, service)| (name, service, free_address())).collect();
         let secret = folder.join("auth/keys/service.secret");
@@ -113,6 +143,11 @@ impl Setup {
             let environment = self.environment(name, service, address, &places, folder);
             let url = format!("http://{address}");
             servers.push(Server::start(name, service, &[], &environment, folder, url));
+        }
+        if self.gateways > 1 {
+            let gateways = places.iter().filter(|(_, service, _)| *service == "gateway");
+            let gateways: Vec<&str> = gateways.map(|(_, _, address)| address.as_str()).collect();
+            servers.push(crate::nginx::start(folder, &gateways));
         }
         servers
     }
@@ -148,16 +183,13 @@ impl Setup {
                 set("ENGINE__SERVICES__SECRET_FILE", secret.display().to_string());
             }
         }
-        if service != "gateway" {
-            let shared = folder.join("shared");
-            std::fs::create_dir_all(shared.join("artifacts")).unwrap();
-            for (key, url) in [
-                ("RELATIONAL", format!("sqlite://{}/relational.db", shared.display())),
-                ("DOCUMENTS", format!("sqlite://{}/documents.db", shared.display())),
-                ("ARTIFACTS", format!("file://{}/artifacts", shared.display())),
-            ] {
-                set(&format!("ENGINE__STORAGE__{key}"), url);
-            }
+        if let (Some(stores), true) = (&self.stores, service != "gateway") {
+            let artifacts = folder.join("shared/artifacts");
+            std::fs::create_dir_all(&artifacts).unwrap();
+            set("ENGINE__STORAGE__RELATIONAL", stores.relational.clone());
+            set("ENGINE__STORAGE__DOCUMENTS", stores.documents.clone());
+            set("ENGINE__STORAGE__CACHE", stores.cache.clone());
+            set("ENGINE__STORAGE__ARTIFACTS", format!("file://{}", artifacts.display()));
         }
         if service == "inference" {
             set("ENGINE__INFERENCE__ONNXRUNTIME", onnxruntime().display().to_string());

@@ -35,7 +35,11 @@ impl Engine {
         let process = Process::default();
         let relational = storage::relational(&settings.storage.relational).await?;
         let documents = storage::documents(&settings.storage.documents).await?;
-        let artifacts = storage::artifacts(&settings.storage.artifacts).await?;
+        let keys = storage::Keys {
+            access: settings.storage.artifacts_access_key.reveal(),
+            secret: settings.storage.artifacts_secret_key.reveal(),
+        };
+        let artifacts = storage::artifacts(&settings.storage.artifacts, keys).await?;
 
         let accounts = Arc::clone(&relational.accounts);
         let deps = auth::Deps { accounts, clock: clock.clone() };
@@ -52,8 +56,9 @@ impl Engine {
         let deps = router::Deps {
             relational,
             documents: documents.clone(),
+            cache: storage::cache(&settings.storage.cache).await?,
             artifacts,
-            replicas: vec![inference],
+            replicas: router::fixed([inference]),
             clock: clock.clone(),
         };
         let router = router::build(settings.router.clone(), deps).await?;

@@ -21,8 +21,12 @@ async fn start() -> anyhow::Result<()> {
         return Ok(());
     };
     let _telemetry = telemetry::init("inference", &settings.telemetry)?;
+    let keys = storage::Keys {
+        access: settings.storage.artifacts_access_key.reveal(),
+        secret: settings.storage.artifacts_secret_key.reveal(),
+    };
     let deps = Deps {
-        artifacts: storage::artifacts(&settings.storage.artifacts).await?,
+        artifacts: storage::artifacts(&settings.storage.artifacts, keys).await?,
         onnxruntime: settings::onnxruntime(&settings.data_dir),
     };
     let service = build(settings.own.clone(), deps)?;

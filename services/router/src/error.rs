@@ -15,6 +15,17 @@ pub enum RouterError {
     /// The spool failed.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The store does not answer, and no earlier answer of it is kept.
+    #[error(
+        "failed to read the models and routes, and there are none of an earlier run in `{saved}` (`router.saved_table`): start the store named by `storage.relational`"
+    )]
+    NoTable {
+        /// Where an earlier run would have kept them.
+        saved: String,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
     /// An uploaded package cannot be used.
     #[error(transparent)]
     Package(#[from] ModelError),
@@ -34,7 +45,7 @@ impl From<RouterError> for ApiError {
                 Self::new(ErrorCode::Unavailable, "a store does not answer: try again")
                     .retry_after(1)
             }
-            RouterError::Store(_) | RouterError::Spool(_) => {
+            RouterError::Store(_) | RouterError::Spool(_) | RouterError::NoTable { .. } => {
                 tracing::error!(error = chain(&error), "the router failed");
                 Self::internal()
             }

@@ -1,6 +1,6 @@
 //! The router service: the registry of models, the routes, and the way of a prediction.
 //!
-//! Reading order: [`service`] (the trait), `table` (what a prediction reads), [`assignment`] (who
+//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
 //! gets which version), `fleet` (the replicas), `registration` (how files become a version),
 //! [`spool`] (how an answered prediction reaches the log).
 
@@ -9,20 +9,21 @@ mod error;
 mod fleet;
 mod http;
 mod registration;
+mod saved;
 mod service;
 mod settings;
 pub mod spool;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use contracts::{InferenceApi, RouterApi};
+use contracts::RouterApi;
 use domain::Clock;
 use runtime::Process;
-use storage::{Documents, Relational, ports::Artifacts};
+use storage::{Cache, Documents, Relational, ports::Artifacts};
 
 pub use error::RouterError;
+pub use fleet::source::{Replica, Replicas, fixed};
 pub use http::http;
 pub use service::Service;
 pub use settings::{DEFAULTS, Settings};
@@ -33,10 +34,12 @@ pub struct Deps {
     pub relational: Relational,
     /// The prediction log.
     pub documents: Documents,
+    /// How routers tell each other of a change.
+    pub cache: Cache,
     /// Model files.
     pub artifacts: Arc<dyn Artifacts>,
     /// The inference replicas.
-    pub replicas: Vec<Arc<dyn InferenceApi>>,
+    pub replicas: Arc<dyn Replicas>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,7 +47,8 @@ pub struct Deps {
 /// Builds the service. Reads all routes, so that the first request finds them.
 ///
 /// # Errors
-/// If the spool or a store cannot be used.
+/// If the spool or a store cannot be used. A relational store that is only unavailable is done
+/// without if an earlier run kept what it said.
 pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, RouterError> {
     Service::new(settings, deps).await
 }
@@ -55,13 +59,8 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
     let follower = Arc::clone(service);
-    let interval = Duration::from_secs(service.settings.poll_interval_s.max(1));
-    process.spawn(async move {
-        loop {
-            follower.reconcile().await;
-            tokio::time::sleep(interval).await;
-        }
-    });
+    process.spawn(async move { follower.follow_store().await });
+    process.spawn(fleet::keep(Arc::clone(service)));
 }
 
 /// The service as others hold it.

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use clap::Parser;
-use router::{DEFAULTS, Deps, Settings, api, background, build, http};
+use clients::InferenceReplicas;
+use router::{DEFAULTS, Deps, Replica, Replicas, Settings, api, background, build, http};
 use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
 use runtime::{Authenticator, Process, SystemClock, telemetry};
@@ -24,17 +26,40 @@ async fn start() -> anyhow::Result<()> {
     let auth = clients::auth(&settings.services.auth)?;
     let secret = settings.services.secret.reveal();
     let tokens = Arc::new(clients::ServiceTokens::new(Arc::clone(&auth), "router", secret));
+    let keys = storage::Keys {
+        access: settings.storage.artifacts_access_key.reveal(),
+        secret: settings.storage.artifacts_secret_key.reveal(),
+    };
+    let (relational, opening_relational) =
+        storage::deferred::relational(&settings.storage.relational).await?;
+    let (documents, opening_documents) =
+        storage::deferred::documents(&settings.storage.documents).await?;
+    let replicas = clients::inference(&settings.services.inference, &tokens)?;
     let deps = Deps {
-        relational: storage::relational(&settings.storage.relational).await?,
-        documents: storage::documents(&settings.storage.documents).await?,
-        artifacts: storage::artifacts(&settings.storage.artifacts).await?,
-        replicas: clients::inference(&settings.services.inference, &tokens)?,
+        relational,
+        documents,
+        cache: storage::cache(&settings.storage.cache).await?,
+        artifacts: storage::artifacts(&settings.storage.artifacts, keys).await?,
+        replicas: Arc::new(Found(replicas)),
         clock: Arc::new(SystemClock),
     };
     let service = build(settings.own.clone(), deps).await?;
     let process = Process::default();
+    process.spawn(opening_relational);
+    process.spawn(opening_documents);
     background(&service, &process);
     let api = api(&service);
     let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
     Ok(run_service("router", &settings, &process, authenticator, api, http).await?)
+}
+
+/// The replicas that the setting `services.inference` stands for.
+struct Found(InferenceReplicas);
+
+#[async_trait]
+impl Replicas for Found {
+    async fn current(&self) -> Vec<Replica> {
+        let found = self.0.current().await.into_iter();
+        found.map(|(address, api)| Replica { address, api }).collect()
+    }
 }

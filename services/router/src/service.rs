@@ -1,5 +1,6 @@
 //! What the router does: the trait, by way of the table, the fleet and the spool.
 
+mod following;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
 use domain::prediction::{Decision, Payload};
 use domain::{Model, ModelName, PredictionId, PredictionRecord, Principal, Role, Route, Version};
 use runtime::telemetry::{label, metrics, names, record};
+use storage::StoreError;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Deps;
@@ -38,17 +41,23 @@ pub struct Service {
     pub(crate) table: Table,
     pub(crate) fleet: Fleet,
     spool: Arc<Spool>,
+    /// What the file of the last known table holds.
+    kept: Mutex<Vec<u8>>,
 }
 
 impl Service {
     pub(crate) async fn new(settings: Settings, deps: Deps) -> Result<Arc<Self>, RouterError> {
         let spool = Arc::new(Spool::open(settings.spool.clone())?);
-        let watched = Arc::clone(&spool);
-        metrics().gauge(names::SPOOL_PENDING, move || watched.pending());
+        // The metrics outlive the service: they must not hold the spool's lock.
+        let watched = Arc::downgrade(&spool);
+        let pending = move || watched.upgrade().map_or(0, |spool| spool.pending());
+        metrics().gauge(names::SPOOL_PENDING, pending);
         let load_timeout = Duration::from_secs(settings.load_timeout_s);
-        let fleet = Fleet::new(deps.replicas.clone(), load_timeout);
-        let service = Arc::new(Self { settings, deps, table: Table::new(), fleet, spool });
-        service.refresh().await?;
+        let replicas = Arc::clone(&deps.replicas);
+        let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
+        let (table, kept) = (Table::new(), Mutex::default());
+        let service = Arc::new(Self { settings, deps, table, fleet, spool, kept });
+        service.first_table().await?;
         Ok(service)
     }
 
@@ -56,25 +65,6 @@ impl Service {
     pub(crate) async fn ship(&self, stop: CancellationToken) {
         let log = Arc::clone(&self.deps.documents.predictions);
         ship(Arc::clone(&self.spool), log, stop).await;
-    }
-
-    /// Follows the store, and has every routed version loaded on every replica.
-    pub async fn reconcile(&self) {
-        if let Err(error) = self.refresh().await {
-            let error = ApiError::from(error);
-            tracing::warn!(%error, "routes cannot be read: the last known ones serve on");
-        }
-        self.fleet.survey().await;
-        for version in self.table.routed() {
-            if let Err(error) = self.fleet.load(&version).await {
-                tracing::warn!(model = %version.model, version = %version.version, %error, "a routed version does not load");
-            }
-        }
-    }
-
-    pub(crate) async fn refresh(&self) -> Result<(), RouterError> {
-        let relational = &self.deps.relational;
-        self.table.refresh(&*relational.registry, &*relational.routes).await
     }
 
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
@@ -237,7 +227,7 @@ impl RouterApi for Service {
         };
         let registry = &self.deps.relational.registry;
         registry.create_model(model.clone()).await.map_err(RouterError::from)?;
-        self.refresh().await?;
+        self.changed().await?;
         Ok(model)
     }
 
@@ -250,7 +240,7 @@ impl RouterApi for Service {
         self.existing_model(&request.meta.model).await?;
         let version = self.register(&caller.name, request).await?;
         self.route_first(&caller.name, &version).await?;
-        self.refresh().await?;
+        self.changed().await?;
         tracing::info!(model = %version.model, version = %version.version, by = caller.name, "registered a version");
         Ok(version)
     }
@@ -323,7 +313,7 @@ impl RouterApi for Service {
             }
         }
         registry.set_enabled(&model, version, enabled).await.map_err(RouterError::from)?;
-        self.refresh().await?;
+        self.changed().await?;
         if !enabled {
             for version in &concerned {
                 self.fleet.unload(&target(version)).await?;
@@ -345,11 +335,15 @@ impl RouterApi for Service {
         let mut check = |name: &str, result: Result<(), String>| {
             checks.insert(name.to_owned(), result.err().unwrap_or_else(|| "ok".to_owned()));
         };
-        let relational = self.deps.relational.check().await.map_err(|error| error.to_string());
-        let documents = self.deps.documents.check().await.map_err(|error| error.to_string());
-        let degraded = relational.is_err() || documents.is_err();
+        let (relational, documents, cache) = tokio::join!(
+            in_time(self.deps.relational.check()),
+            in_time(self.deps.documents.check()),
+            in_time(self.deps.cache.check()),
+        );
+        let degraded = relational.is_err() || documents.is_err() || cache.is_err();
         check("relational store", relational);
         check("prediction log", documents);
+        check("cache", cache);
         let models = match missing.as_slice() {
             [] => Ok(()),
             missing => Err(format!("not loaded: {}", target_names(missing.iter()))),
@@ -370,5 +364,23 @@ impl RouterApi for Service {
         };
         let versions = self.table.versions().into_iter().map(state).collect();
         Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })
+    }
+}
+
+/// Where the draws of replicas begin, so that routers do not draw the same ones in step.
+fn new_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without it they would be drawn just as evenly.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// A store that does not say within this time that it is there is not.
+const CHECK_LIMIT: Duration = Duration::from_millis(800);
+
+async fn in_time(check: impl Future<Output = Result<(), StoreError>>) -> Result<(), String> {
+    match tokio::time::timeout(CHECK_LIMIT, check).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_elapsed) => Err(format!("no answer within {} ms", CHECK_LIMIT.as_millis())),
     }
 }

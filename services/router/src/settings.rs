@@ -18,7 +18,23 @@ pub struct Settings {
     pub show_version: bool,
     pub max_unit_bytes: usize,
     pub max_arms: usize,
+    pub saved_table: PathBuf,
+    pub replicas: ReplicaSettings,
     pub spool: SpoolSettings,
+}
+
+/// `[router.replicas]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaSettings {
+    pub resolve_interval_s: u64,
+    pub survey_interval_ms: u64,
+    pub survey_timeout_ms: u64,
+    pub hedge_after_ms: u64,
+    pub retry_ratio: f64,
+    pub retry_reserve: u32,
+    pub breaker_failures: u32,
+    pub breaker_cool_down_ms: u64,
 }
 
 /// `[router.spool]`.
@@ -36,6 +52,9 @@ pub struct SpoolSettings {
 impl Settings {
     /// Fills in what is empty with places in the data folder.
     pub fn resolve(&mut self, data_dir: &Path) {
+        if self.saved_table.as_os_str().is_empty() {
+            self.saved_table = data_dir.join("router").join("table.json");
+        }
         if self.spool.dir.as_os_str().is_empty() {
             self.spool.dir = data_dir.join("spool");
         }

@@ -13,6 +13,7 @@ use storage::ports::{Registry, Routes};
 
 use crate::assignment::{bucket, version_at};
 use crate::error::RouterError;
+use crate::saved::Saved;
 
 /// The table, replaced as a whole at each change, so that a reader never waits.
 pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
@@ -36,21 +37,29 @@ impl Table {
         Self(ArcSwap::default())
     }
 
-    /// Reads everything from the stores.
+    /// Reads everything from the stores, and puts it in force.
     pub(crate) async fn refresh(
         &self,
         registry: &dyn Registry,
         routes: &dyn Routes,
     ) -> Result<(), RouterError> {
+        let models = registry.models().await?.into_iter().map(|model| model.name).collect();
+        let versions = registry.versions(None).await?;
+        self.put(Saved::new(models, versions, routes.routes().await?));
+        Ok(())
+    }
+
+    /// Puts what was read in force.
+    pub(crate) fn put(&self, read: Saved) {
         let mut entries: HashMap<ModelName, Entry> = HashMap::new();
-        for model in registry.models().await? {
-            entries.insert(model.name, Entry::default());
+        for model in read.models {
+            entries.insert(model, Entry::default());
         }
-        for version in registry.versions(None).await? {
+        for version in read.versions {
             let entry = entries.entry(version.model.clone()).or_default();
             entry.versions.insert(version.version, Arc::new(version));
         }
-        for route in routes.routes().await? {
+        for route in read.routes {
             let entry = entries.entry(route.model.clone()).or_default();
             entry.route = Some(Arc::new(route));
         }
@@ -64,7 +73,17 @@ impl Table {
             }
             entries
         });
-        Ok(())
+    }
+
+    /// What is in force, in order, to be saved.
+    pub(crate) fn saved(&self) -> Saved {
+        let table = self.0.load();
+        let mut models: Vec<_> = table.keys().cloned().collect();
+        models.sort();
+        let routes = models.iter().filter_map(|model| table.get(model)?.route.as_deref().cloned());
+        let routes = routes.collect();
+        let versions = self.versions().iter().map(|version| (**version).clone()).collect();
+        Saved::new(models, versions, routes)
     }
 
     /// Chooses the version that answers.

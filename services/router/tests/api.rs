@@ -107,7 +107,7 @@ struct Test {
     folder: TempDir,
 }
 
-async fn start(folder: TempDir, replicas: usize) -> Test {
+fn settings(folder: &TempDir) -> Settings {
     let text = format!(
         "{}\n[router.spool]\ndir = {:?}\n",
         router::DEFAULTS.split("[router.spool]").next().unwrap(),
@@ -115,21 +115,39 @@ async fn start(folder: TempDir, replicas: usize) -> Test {
     );
     let rest = "max_bytes = 1000000\nsegment_bytes = 100000\nbatch = 10\ninterval_ms = 5\nmax_logged_body_bytes = 1000\n";
     let table: toml::Table = toml::from_str(&format!("{text}{rest}")).unwrap();
-    let settings: Settings = table["router"].clone().try_into().unwrap();
-    let url =
-        |scheme: &str, name: &str| format!("{scheme}://{}", folder.path().join(name).display());
+    let mut settings: Settings = table["router"].clone().try_into().unwrap();
+    settings.resolve(folder.path());
+    settings
+}
+
+fn url(folder: &TempDir, scheme: &str, name: &str) -> String {
+    format!("{scheme}://{}", folder.path().join(name).display())
+}
+
+async fn start(folder: TempDir, replicas: usize) -> Test {
+    let relational = storage::relational(&url(&folder, "sqlite", "relational.db")).await.unwrap();
+    start_with(folder, replicas, relational).await.unwrap()
+}
+
+async fn start_with(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+) -> Result<Test, router::RouterError> {
     let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
+    let artifacts = url(&folder, "file", "artifacts");
     let deps = Deps {
-        relational: storage::relational(&url("sqlite", "relational.db")).await.unwrap(),
-        documents: storage::documents(&url("sqlite", "documents.db")).await.unwrap(),
-        artifacts: storage::artifacts(&url("file", "artifacts")).await.unwrap(),
-        replicas: replicas.iter().map(|replica| Arc::clone(replica) as _).collect(),
+        relational,
+        documents: storage::documents(&url(&folder, "sqlite", "documents.db")).await.unwrap(),
+        cache: storage::cache("memory://").await.unwrap(),
+        artifacts: storage::artifacts(&artifacts, storage::Keys::default()).await.unwrap(),
+        replicas: router::fixed(replicas.iter().map(|replica| Arc::clone(replica) as _)),
         clock: Arc::new(SystemClock),
     };
-    let service = router::build(settings, deps).await.unwrap();
+    let service = router::build(settings(&folder), deps).await?;
     let process = Process::default();
     router::background(&service, &process);
-    Test { router: router::api(&service), replicas, process, folder }
+    Ok(Test { router: router::api(&service), replicas, process, folder })
 }
 
 fn call(role: Role) -> Call {
@@ -321,4 +339,60 @@ async fn an_alias_moves_and_goes() {
     assert_eq!(odd.errors[0].pointer, "#/alias");
     let model = test.router.set_alias(engineer(), set("champion", None)).await.unwrap();
     assert!(model.aliases.is_empty());
+}
+
+/// A relational store that does not answer.
+async fn absent() -> storage::Relational {
+    let (store, _) = storage::deferred::relational("postgres://u:p@127.0.0.1:1/db").await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn a_router_that_starts_while_the_store_is_down_serves_what_it_knew() {
+    let test = Test::new(1).await;
+    test.upload().await.unwrap();
+    assert!(test.process.stop(Duration::from_secs(5)).await);
+    let Test { folder, router, .. } = test;
+    let held = Arc::downgrade(&router);
+    drop(router);
+    let gone = async {
+        while held.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    let test = start_with(folder, 1, absent().await).await.unwrap();
+    let answer = test.predict(None).await.unwrap();
+    assert_eq!(answer.body, "{\"model_version\":\"1\"}");
+    let readiness = test.router.readiness(call(Role::Client)).await.unwrap();
+    assert!(readiness.degraded, "{readiness:?}");
+    let text = &readiness.checks["relational store"];
+    assert!(text.contains("is unavailable"), "{text}");
+    let error = test.put(&[(1, 1.0)], None).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn a_router_that_never_knew_the_store_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = start_with(folder, 1, absent().await).await.err().unwrap().to_string();
+    assert!(
+        error.contains("router/table.json` (`router.saved_table`): start the store"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_replica_that_comes_back_empty_is_filled_in_the_background() {
+    let test = Test::new(2).await;
+    test.upload().await.unwrap();
+    test.predict(None).await.unwrap();
+    for replica in &test.replicas {
+        replica.loaded.lock().unwrap().clear();
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while test.replicas.iter().any(|replica| replica.loaded.lock().unwrap().is_empty()) {
+        assert!(std::time::Instant::now() < deadline, "not filled");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -145,8 +145,10 @@ fn every_endpoint_is_in_the_internal_description() {
     let mut declared = Vec::new();
     for entry in fs::read_dir(format!("{}/src", super::FOLDER)).unwrap() {
         let source = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let paths = source.split("Endpoint::new(\"").skip(1);
-        declared.extend(paths.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        for kind in ["Endpoint::new(\"", "Endpoint::repeatable(\""] {
+            let paths = source.split(kind).skip(1);
+            declared.extend(paths.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
     }
     declared.sort();
     let document = document();

@@ -52,7 +52,7 @@ async fn a_check_leaves_nothing_behind() {
 async fn a_tampered_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
-    let store = storage::artifacts(&url).await.unwrap();
+    let store = storage::artifacts(&url, storage::Keys::default()).await.unwrap();
     let version = register(store.as_ref(), target("iris", 1), None, files(IRIS)).await;
     let mut places = vec![folder.path().to_owned()];
     while let Some(place) = places.pop() {

@@ -78,7 +78,7 @@ impl Service {
             };
             match routes.put_route(route.clone()).await {
                 Ok(()) => {
-                    self.refresh().await?;
+                    self.changed().await?;
                     tracing::info!(%model, generation = route.generation, by, "changed a route");
                     return Ok(route);
                 }

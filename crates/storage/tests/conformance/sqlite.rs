@@ -1,6 +1,4 @@
-//! Runs the conformance suites against every adapter, on real stores.
-
-#![expect(clippy::unwrap_used, reason = "in a test binary, what cannot be set up is a failure")]
+//! SQLite and the local folder.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use storage::conformance as suite;
 use storage::{Documents, Relational, StoreError};
 
-type Outcome = Result<(), StoreError>;
+use crate::Outcome;
 
 /// A folder with the files of one engine, gone at the end of the test.
 struct Place {
@@ -67,7 +65,8 @@ async fn sqlite_documents_does_what_the_ports_promise() -> Outcome {
 async fn a_folder_does_what_the_port_promises() -> Outcome {
     let place = Place::new();
     let url = format!("file://{}", place.file("artifacts").display());
-    let (first, second) = (storage::artifacts(&url).await?, storage::artifacts(&url).await?);
+    let open = || storage::artifacts(&url, storage::Keys::default());
+    let (first, second) = (open().await?, open().await?);
     suite::artifacts(&*first).await?;
     suite::artifacts(&*second).await?;
     suite::artifacts_by_two(&*first, &*second).await

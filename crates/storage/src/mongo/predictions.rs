@@ -1,0 +1,154 @@
+//! The log of answered predictions.
+
+use async_trait::async_trait;
+use domain::{ModelName, PredictionId, PredictionRecord};
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Bson, DateTime, RawDocumentBuf, cstr, doc, rawdoc};
+use time::OffsetDateTime;
+
+use super::{DocumentsDatabase, failures, fitting, nanoseconds, read};
+use crate::ports::PredictionLog;
+use crate::{StoreError, json};
+
+/// What is sent at once, in documents and in bytes, so that each answer comes in time.
+const DOCUMENTS_PER_INSERT: usize = 500;
+const BYTES_PER_INSERT: usize = 16 * 1024 * 1024;
+
+/// Documents per answer of a long result.
+const DOCUMENTS_PER_ANSWER: u32 = 10_000;
+
+/// Not all or nothing: where an append fails midway, some of its records are kept. Appending them
+/// again is harmless.
+#[async_trait]
+impl PredictionLog for DocumentsDatabase {
+    async fn append(&self, records: &[PredictionRecord]) -> Result<(), StoreError> {
+        let documents = records.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+        let predictions = self.collection("predictions");
+        for batch in batches(&documents) {
+            let insert = || async {
+                match predictions.insert_many(batch).ordered(false).await {
+                    Err(cause) if failures::is_known(&cause) => Ok(()),
+                    done => done.map(drop),
+                }
+            };
+            self.ask("append predictions", insert).await?;
+        }
+        Ok(())
+    }
+
+    async fn get(&self, id: PredictionId) -> Result<Option<PredictionRecord>, StoreError> {
+        let id = id.to_string();
+        let predictions = self.collection("predictions");
+        let find = || async {
+            let only = doc! { "record": 1 };
+            predictions.find_one(doc! { "_id": &id }).projection(only).await
+        };
+        let found = self.ask("read a prediction", find).await?;
+        found.map(|document| read("prediction", &id, &document)).transpose()
+    }
+
+    async fn since(
+        &self,
+        model: &ModelName,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<PredictionRecord>, StoreError> {
+        // To MongoDB, no limit at all.
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let action = "read a model's predictions";
+        let predictions = self.collection("predictions");
+        let from = Bson::Int64(nanoseconds(since));
+        let find = || async {
+            let found = predictions
+                .find(doc! { "model": model.as_str(), "at_ns": { "$gte": from.clone() } })
+                .projection(doc! { "record": 1 })
+                .sort(doc! { "at_ns": -1, "_id": -1 })
+                .limit(i64::from(limit))
+                .batch_size(limit.min(DOCUMENTS_PER_ANSWER))
+                .await?;
+            found.try_collect::<Vec<RawDocumentBuf>>().await
+        };
+        let documents = self.ask(action, find).await?;
+        // Thousands of records take too long for an asynchronous thread.
+        let read = move || {
+            let records = documents.iter().map(|document| {
+                let id = document.get_str("_id").unwrap_or("of another kind");
+                read("prediction", id, document)
+            });
+            records.collect()
+        };
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|cause| StoreError::Failed {
+            store: self.shown.clone(),
+            action,
+            source: cause.into(),
+        })?
+    }
+}
+
+fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
+    let id = record.prediction_id.to_string();
+    json::finite("prediction", &id, "propensity", record.decision.propensity)?;
+    json::finite("prediction", &id, "confidence", record.confidence.unwrap_or_default())?;
+    json::finite("prediction", &id, "value", record.value.unwrap_or_default())?;
+    let text = json::write("prediction", &id, record)?;
+    let at_ns = nanoseconds(record.at);
+    let mut document = rawdoc! {
+        "_id": id.as_str(),
+        "model": record.model.as_str(),
+        "at_ns": at_ns,
+        // To the millisecond, for those who query by day and hour.
+        "at": DateTime::from_millis(at_ns.div_euclid(1_000_000)),
+        "version": i64::from(record.version.number()),
+        // Larger ones, of half a million years, count as the largest.
+        "latency_us": i64::try_from(record.latency_us).unwrap_or(i64::MAX),
+    };
+    if let Some(label) = &record.label {
+        document.append(cstr!("label"), label.as_str());
+    }
+    if let Some(confidence) = record.confidence {
+        document.append(cstr!("confidence"), confidence);
+    }
+    if let Some(value) = record.value {
+        document.append(cstr!("value"), value);
+    }
+    document.append(cstr!("record"), text.as_str());
+    fitting("prediction", &id, document)
+}
+
+/// The documents in runs that are sent at once.
+fn batches(mut documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
+    let mut batches = Vec::new();
+    while !documents.is_empty() {
+        let mut bytes = 0;
+        let fits = |document: &&RawDocumentBuf| {
+            bytes += document.as_bytes().len();
+            bytes <= BYTES_PER_INSERT
+        };
+        let fitting = documents.iter().take(DOCUMENTS_PER_INSERT).take_while(fits).count();
+        // One document alone always fits.
+        let (batch, rest) = documents.split_at(fitting.max(1));
+        batches.push(batch);
+        documents = rest;
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_end_at_either_limit_and_leave_nothing_out() {
+        let small = rawdoc! { "record": "x" };
+        let large = rawdoc! { "record": "x".repeat(BYTES_PER_INSERT / 2) };
+        let sizes = |documents: &[RawDocumentBuf]| -> Vec<usize> {
+            batches(documents).iter().map(|batch| batch.len()).collect()
+        };
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&vec![small.clone(); 1001]), [500, 500, 1]);
+        assert_eq!(sizes(&[small.clone(), large.clone(), large, small]), [2, 2]);
+    }
+}

@@ -1,0 +1,16 @@
+//! Runs the conformance suites against every adapter, on real stores.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test binary, what cannot be set up is a failure"
+)]
+
+mod announcements;
+mod bucket;
+mod mongo;
+mod postgres;
+mod sqlite;
+
+/// How a test of an adapter ends.
+type Outcome = Result<(), storage::StoreError>;

@@ -1,0 +1,110 @@
+//! How the router follows the store, and what it does while there is none.
+
+use std::time::Duration;
+
+use contracts::ApiError;
+use storage::StoreError;
+
+use super::Service;
+use crate::error::RouterError;
+use crate::saved;
+
+/// What routers tell each other.
+const CHANGED: &str = "models and routes";
+/// Changes that come within this time are looked at once.
+const BURST: Duration = Duration::from_millis(5);
+
+impl Service {
+    /// The table to begin with: the store's, or, while that does not answer, the last known one.
+    pub(super) async fn first_table(&self) -> Result<(), RouterError> {
+        let source = match self.refresh().await {
+            Err(RouterError::Store(error @ StoreError::Unavailable { .. })) => error,
+            result => return result,
+        };
+        let path = self.settings.saved_table.clone();
+        let read = tokio::task::spawn_blocking(move || saved::read(&path)).await;
+        let saved = self.settings.saved_table.display().to_string();
+        let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let known = read.unwrap_or_else(|error| {
+            tracing::error!(path = saved, %error, "the last known models and routes cannot be read");
+            None
+        });
+        let Some(known) = known else { return Err(RouterError::NoTable { saved, source }) };
+        tracing::warn!(
+            path = saved,
+            error = %source,
+            "the relational store does not answer: the last known models and routes serve"
+        );
+        self.table.put(known);
+        Ok(())
+    }
+
+    /// Follows the store. Runs until it is dropped.
+    pub(crate) async fn follow_store(&self) {
+        let interval = Duration::from_secs(self.settings.poll_interval_s.max(1));
+        let mut failing = false;
+        let mut changes = self.deps.cache.announcements.listen();
+        loop {
+            // Until somebody says that something changed, or it is time to look.
+            if tokio::time::timeout(interval, changes.next()).await.is_ok() {
+                let more = async {
+                    loop {
+                        changes.next().await;
+                    }
+                };
+                tokio::time::timeout(BURST, more).await.ok();
+            }
+            match self.refresh().await {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("models and routes can be read again");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if !failing {
+                        let error = ApiError::from(error);
+                        tracing::warn!(%error, "models and routes cannot be read: the last known ones serve on");
+                    }
+                    failing = true;
+                }
+            }
+        }
+    }
+
+    /// Puts a change of the store in force here, and tells the other routers of it.
+    pub(super) async fn changed(&self) -> Result<(), RouterError> {
+        // The store has it, whatever comes of reading it here.
+        let refreshed = self.refresh().await;
+        if let Err(error) = self.deps.cache.announcements.announce(CHANGED).await {
+            tracing::warn!(%error, "the other routers find a change by polling");
+        }
+        refreshed
+    }
+
+    /// Reads models and routes from the store, puts them in force, and keeps them in a file.
+    pub(crate) async fn refresh(&self) -> Result<(), RouterError> {
+        let relational = &self.deps.relational;
+        self.table.refresh(&*relational.registry, &*relational.routes).await?;
+        self.keep_table().await;
+        Ok(())
+    }
+
+    /// Keeps the table in a file, if it is another one than that holds.
+    pub(super) async fn keep_table(&self) {
+        // Held to the end, so that writers come one after the other, each with the newest table.
+        let mut kept = self.kept.lock().await;
+        let Ok(bytes) = serde_json::to_vec(&self.table.saved()) else { return };
+        if *kept == bytes {
+            return;
+        }
+        let (path, to_write) = (self.settings.saved_table.clone(), bytes.clone());
+        let written = tokio::task::spawn_blocking(move || saved::write(&path, &to_write)).await;
+        match written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(()) => *kept = bytes,
+            Err(error) => {
+                let path = self.settings.saved_table.display();
+                tracing::error!(%path, %error, "models and routes cannot be kept for a start without the store (`router.saved_table`)");
+            }
+        }
+    }
+}
