@@ -28,6 +28,7 @@ mod folder;
 mod json;
 mod memory;
 mod mongo;
+mod numbering;
 mod postgres;
 mod redis;
 mod sqlite;

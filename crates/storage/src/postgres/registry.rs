@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use super::failure::Broken;
 use super::{RelationalServer, begin};
+use crate::numbering::{id_of, no_model, no_version, version_id};
 use crate::ports::Registry;
 use crate::{StoreError, json};
 
@@ -188,24 +189,4 @@ async fn lock_model(
         .bind(name.as_str())
         .fetch_optional(change)
         .await
-}
-
-fn version_id(model: &ModelName, number: i64) -> Result<VersionId, StoreError> {
-    u32::try_from(number).ok().and_then(VersionId::new).ok_or_else(|| StoreError::Invalid {
-        what: "version",
-        id: format!("{model}/{number}"),
-        why: "version numbers end at 4294967295".to_owned(),
-    })
-}
-
-fn id_of(model: &ModelName, version: VersionId) -> String {
-    format!("{model}/{version}")
-}
-
-fn no_model(name: &ModelName) -> StoreError {
-    StoreError::NotFound { what: "model", id: name.to_string() }
-}
-
-fn no_version(name: &ModelName, version: VersionId) -> StoreError {
-    StoreError::NotFound { what: "version", id: id_of(name, version) }
 }
