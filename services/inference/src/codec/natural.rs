@@ -145,7 +145,7 @@ pub(super) fn bounded(rows: usize, bounds: Bounds, pointer: &str) -> Result<(), 
             ErrorCode::TooLarge,
             format!(
                 "a request may hold {} rows (`inference.max_rows_per_request`), got {rows}: send \
-                 several, or a batch job",
+                 several",
                 bounds.max_rows
             ),
         ));

@@ -87,18 +87,23 @@ fn whole<T: TryFrom<i64> + TryFrom<u64>>(
 }
 
 fn double(value: Scalar<'_>) -> Result<f64, String> {
+    number(value, Datatype::Fp64)
+}
+
+/// A number on its way to an element of `datatype`.
+fn number(value: Scalar<'_>, datatype: Datatype) -> Result<f64, String> {
     match value {
         // What MLServer's clients send for NaN; the manifest decides whether it may be missing.
         Scalar::Null => Ok(f64::NAN),
         Scalar::Signed(value) => Ok(value as f64),
         Scalar::Unsigned(value) => Ok(value as f64),
         Scalar::Float(value) => Ok(value),
-        other => Err(not_a(Datatype::Fp64, &other)),
+        other => Err(not_a(datatype, &other)),
     }
 }
 
 fn single(value: Scalar<'_>) -> Result<f32, String> {
-    let wide = double(value)?;
+    let wide = number(value, Datatype::Fp32)?;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "digits are lost; range is looked at below"
@@ -111,7 +116,7 @@ fn single(value: Scalar<'_>) -> Result<f32, String> {
 }
 
 fn half(value: Scalar<'_>) -> Result<f16, String> {
-    let wide = double(value)?;
+    let wide = number(value, Datatype::Fp16)?;
     let narrow = f16::from_f64(wide);
     if wide.is_finite() && !narrow.is_finite() {
         return Err(not_a(Datatype::Fp16, &Scalar::Float(wide)));
