@@ -115,7 +115,7 @@ async fn a_token_for_another_audience_is_401(topology: Topology) {
 
 async fn what_is_no_token_is_401(topology: Topology) {
     let engine = shared(topology).await;
-    refused(engine, "abc", &["not a JWT"]).await;
+    refused(engine, "no-token-at-all", &["not a JWT"]).await;
     let client = engine.anonymous();
     let path = "/api/v1/auth/me";
     let basic = client.request(testkit::Method::GET, path).header("authorization", "Basic YTpi");
