@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -206,9 +207,19 @@ fn wait_for_file(path: &Path) {
     }
 }
 
-/// An address that was free a moment ago.
+/// An address that was free a moment ago. No two calls of a test run get the same, and none is one
+/// that the system gives to connections of its own: those are above 32,767.
 pub fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Test runs at the same time begin at different places.
+    let begin = std::process::id().wrapping_mul(61);
+    loop {
+        let port = 10_000 + begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % 5_000;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
