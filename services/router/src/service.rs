@@ -43,6 +43,8 @@ pub struct Service {
     spool: Arc<Spool>,
     /// What the file of the last known table holds.
     kept: Mutex<Vec<u8>>,
+    /// Held by whoever reads the store into the table.
+    refreshing: Mutex<()>,
 }
 
 impl Service {
@@ -55,8 +57,8 @@ impl Service {
         let load_timeout = Duration::from_secs(settings.load_timeout_s);
         let replicas = Arc::clone(&deps.replicas);
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
-        let (table, kept) = (Table::new(), Mutex::default());
-        let service = Arc::new(Self { settings, deps, table, fleet, spool, kept });
+        let (table, kept, refreshing) = (Table::new(), Mutex::default(), Mutex::default());
+        let service = Arc::new(Self { settings, deps, table, fleet, spool, kept, refreshing });
         service.first_table().await?;
         Ok(service)
     }

@@ -84,7 +84,11 @@ impl Service {
     /// Reads models and routes from the store, puts them in force, and keeps them in a file.
     pub(crate) async fn refresh(&self) -> Result<(), RouterError> {
         let relational = &self.deps.relational;
-        self.table.refresh(&*relational.registry, &*relational.routes).await?;
+        {
+            // One after the other: what was read earlier must not be put in force later.
+            let _turn = self.refreshing.lock().await;
+            self.table.refresh(&*relational.registry, &*relational.routes).await?;
+        }
         self.keep_table().await;
         Ok(())
     }
