@@ -31,18 +31,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// As [`stores::relational`], but for `Unavailable`.
 pub async fn relational(url: &str) -> Result<(Relational, Opening), StoreError> {
-    let error = match stores::relational(url).await {
-        Ok(store) => return Ok((store, open_already())),
-        Err(error) => error,
-    };
-    let deferred = Deferred::after(error)?;
-    let (later, url) = (Arc::clone(&deferred), url.to_owned());
-    let open = move || {
-        let url = url.clone();
-        async move { stores::relational(&url).await }
-    };
-    let opening = async move { later.open(open).await };
-    Ok((stores::all_of(deferred), Box::pin(opening)))
+    let open = |url: String| async move { stores::relational(&url).await };
+    now_or_later(url, open, stores::all_of).await
 }
 
 /// Opens the store named by the setting `storage.documents`, now or later.
@@ -50,22 +40,27 @@ pub async fn relational(url: &str) -> Result<(Relational, Opening), StoreError> 
 /// # Errors
 /// As [`stores::documents`], but for `Unavailable`.
 pub async fn documents(url: &str) -> Result<(Documents, Opening), StoreError> {
-    let error = match stores::documents(url).await {
-        Ok(store) => return Ok((store, open_already())),
+    let open = |url: String| async move { stores::documents(&url).await };
+    now_or_later(url, open, stores::both).await
+}
+
+async fn now_or_later<S, F>(
+    url: &str,
+    open: impl Fn(String) -> F + Send + Sync + 'static,
+    wrap: fn(Arc<Deferred<S>>) -> S,
+) -> Result<(S, Opening), StoreError>
+where
+    S: Send + Sync + 'static,
+    F: Future<Output = Result<S, StoreError>> + Send + 'static,
+{
+    let error = match open(url.to_owned()).await {
+        Ok(store) => return Ok((store, Box::pin(std::future::ready(())))),
         Err(error) => error,
     };
     let deferred = Deferred::after(error)?;
     let (later, url) = (Arc::clone(&deferred), url.to_owned());
-    let open = move || {
-        let url = url.clone();
-        async move { stores::documents(&url).await }
-    };
-    let opening = async move { later.open(open).await };
-    Ok((stores::both(deferred), Box::pin(opening)))
-}
-
-fn open_already() -> Opening {
-    Box::pin(std::future::ready(()))
+    let opening = async move { later.open(|| open(url.clone())).await };
+    Ok((wrap(deferred), Box::pin(opening)))
 }
 
 /// A store that is opened later.

@@ -23,12 +23,12 @@ pub mod conformance;
 
 mod announcements;
 mod bucket;
+mod columns;
 mod digest;
 mod folder;
 mod json;
 mod memory;
 mod mongo;
-mod numbering;
 mod postgres;
 mod redis;
 mod sqlite;

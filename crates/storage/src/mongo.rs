@@ -12,7 +12,6 @@ use mongodb::bson::{RawDocument, RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ConnectionString, WriteConcern};
 use mongodb::{Client, Collection};
 use serde::de::DeserializeOwned;
-use time::OffsetDateTime;
 
 use crate::stores::Check;
 use crate::{StoreError, json};
@@ -166,10 +165,4 @@ fn fitting(
         "it takes {bytes} bytes with its index fields, but MongoDB keeps {DOCUMENT_BYTES} at most"
     );
     Err(StoreError::Invalid { what, id: id.to_owned(), why })
-}
-
-/// Nanoseconds since 1970. Moments outside of the years 1677 to 2262 count as the nearest within.
-fn nanoseconds(moment: OffsetDateTime) -> i64 {
-    let exact = moment.unix_timestamp_nanos();
-    i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
 }

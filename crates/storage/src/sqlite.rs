@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _, SqlitePool, SqliteTransaction};
-use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::error::Cause;
@@ -209,10 +208,4 @@ fn result_code(cause: &sqlx::Error) -> Option<i32> {
 
 fn is_taken(cause: &sqlx::Error) -> bool {
     cause.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
-}
-
-/// Nanoseconds since 1970. Moments outside of the years 1677 to 2262 count as the nearest within.
-fn nanoseconds(moment: OffsetDateTime) -> i64 {
-    let exact = moment.unix_timestamp_nanos();
-    i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
 }

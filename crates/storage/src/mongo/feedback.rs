@@ -6,7 +6,8 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{RawDocumentBuf, cstr, doc, rawdoc};
 use uuid::Uuid;
 
-use super::{DocumentsDatabase, failures, fitting, nanoseconds, read};
+use super::{DocumentsDatabase, failures, fitting, read};
+use crate::columns::{self, nanoseconds};
 use crate::ports::FeedbackStore;
 use crate::{StoreError, json};
 
@@ -50,14 +51,7 @@ impl FeedbackStore for DocumentsDatabase {
 
 fn document(key: &str, feedback: &Feedback) -> Result<RawDocumentBuf, StoreError> {
     let id = feedback.prediction_id.to_string();
-    let outcome = match &feedback.outcome {
-        Outcome::Label(label) => Outcome::Label(label.clone()),
-        Outcome::Value(value) => {
-            json::finite("feedback", &id, "value", *value)?;
-            // Negative zero is zero: the two are one outcome.
-            Outcome::Value(if *value == 0.0 { 0.0 } else { *value })
-        }
-    };
+    let outcome = columns::outcome(feedback)?;
     let mut document = rawdoc! {
         "_id": key,
         "prediction_id": id.as_str(),

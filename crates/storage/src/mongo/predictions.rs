@@ -6,9 +6,10 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, DateTime, RawDocumentBuf, cstr, doc, rawdoc};
 use time::OffsetDateTime;
 
-use super::{DocumentsDatabase, failures, fitting, nanoseconds, read};
+use super::{DocumentsDatabase, failures, fitting, read};
+use crate::StoreError;
+use crate::columns::{self, nanoseconds};
 use crate::ports::PredictionLog;
-use crate::{StoreError, json};
 
 /// What is sent at once, in documents and in bytes, so that each answer comes in time.
 const DOCUMENTS_PER_INSERT: usize = 500;
@@ -89,11 +90,7 @@ impl PredictionLog for DocumentsDatabase {
 }
 
 fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
-    let id = record.prediction_id.to_string();
-    json::finite("prediction", &id, "propensity", record.decision.propensity)?;
-    json::finite("prediction", &id, "confidence", record.confidence.unwrap_or_default())?;
-    json::finite("prediction", &id, "value", record.value.unwrap_or_default())?;
-    let text = json::write("prediction", &id, record)?;
+    let (id, text) = columns::prediction(record)?;
     let at_ns = nanoseconds(record.at);
     let mut document = rawdoc! {
         "_id": id.as_str(),

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::failure::Broken;
 use super::{RelationalServer, begin};
-use crate::numbering::{id_of, no_model, no_version, version_id};
+use crate::columns::{self, id_of, no_model, no_version, version_id};
 use crate::ports::Registry;
 use crate::{StoreError, json};
 
@@ -70,12 +70,7 @@ impl Registry for RelationalServer {
             .await
         };
         let rows: Vec<(String, i64, bool, String)> = self.during("list versions", select).await?;
-        let mut versions = Vec::with_capacity(rows.len());
-        for (model, number, enabled, record) in rows {
-            let version: Version = json::read("version", &format!("{model}/{number}"), &record)?;
-            versions.push(Version { enabled, ..version });
-        }
-        Ok(versions)
+        columns::versions(rows)
     }
 
     async fn set_alias(

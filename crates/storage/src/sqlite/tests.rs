@@ -96,12 +96,3 @@ async fn tables_of_a_newer_release_are_left_alone() {
     Database::open(&older, &NEWER, &IMPATIENT).await.unwrap();
     still_open.check().await.unwrap();
 }
-
-#[test]
-fn moments_out_of_range_keep_their_order() {
-    let least = time::macros::datetime!(0001-01-01 0:00 UTC);
-    let greatest = time::macros::datetime!(9999-12-31 0:00 UTC);
-    assert_eq!(nanoseconds(least), i64::MIN);
-    assert_eq!(nanoseconds(OffsetDateTime::UNIX_EPOCH), 0);
-    assert_eq!(nanoseconds(greatest), i64::MAX);
-}

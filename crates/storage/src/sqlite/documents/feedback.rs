@@ -1,25 +1,18 @@
 //! Ground truth.
 
 use async_trait::async_trait;
-use domain::{Feedback, Outcome, PredictionId};
+use domain::{Feedback, PredictionId};
 
 use super::DocumentsFile;
+use crate::columns::{self, nanoseconds};
 use crate::ports::FeedbackStore;
-use crate::sqlite::nanoseconds;
 use crate::{StoreError, json};
 
 #[async_trait]
 impl FeedbackStore for DocumentsFile {
     async fn add(&self, feedback: Feedback) -> Result<bool, StoreError> {
         let id = feedback.prediction_id.to_string();
-        let outcome = match &feedback.outcome {
-            Outcome::Label(label) => Outcome::Label(label.clone()),
-            Outcome::Value(value) => {
-                json::finite("feedback", &id, "value", *value)?;
-                // Negative zero is zero: the two are one outcome.
-                Outcome::Value(if *value == 0.0 { 0.0 } else { *value })
-            }
-        };
+        let outcome = columns::outcome(&feedback)?;
         let done = sqlx::query(
             "INSERT OR IGNORE INTO feedback \
              (prediction_id, outcome, source, received_at_ns, record) VALUES (?, ?, ?, ?, ?)",

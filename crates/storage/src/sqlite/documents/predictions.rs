@@ -6,8 +6,8 @@ use sqlx::QueryBuilder;
 use time::OffsetDateTime;
 
 use super::DocumentsFile;
+use crate::columns::{self, nanoseconds};
 use crate::ports::PredictionLog;
-use crate::sqlite::nanoseconds;
 use crate::{StoreError, json};
 
 /// Rows per statement; four variables each, of the 32,766 that SQLite takes.
@@ -90,11 +90,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(record: &'a PredictionRecord) -> Result<Self, StoreError> {
-        let id = record.prediction_id.to_string();
-        json::finite("prediction", &id, "propensity", record.decision.propensity)?;
-        json::finite("prediction", &id, "confidence", record.confidence.unwrap_or_default())?;
-        json::finite("prediction", &id, "value", record.value.unwrap_or_default())?;
-        let text = json::write("prediction", &id, record)?;
+        let (id, text) = columns::prediction(record)?;
         Ok(Self { id, model: record.model.as_str(), at_ns: nanoseconds(record.at), record: text })
     }
 }

@@ -5,7 +5,7 @@ use domain::{Model, ModelName, Version, VersionId};
 use sqlx::SqliteConnection;
 
 use super::RelationalFile;
-use crate::numbering::{id_of, no_model, no_version, version_id};
+use crate::columns::{self, id_of, no_model, no_version, version_id};
 use crate::ports::Registry;
 use crate::sqlite::is_taken;
 use crate::{StoreError, json};
@@ -82,12 +82,7 @@ impl Registry for RelationalFile {
         .fetch_all(&self.0.read)
         .await
         .map_err(self.0.during("list versions"))?;
-        let mut versions = Vec::with_capacity(rows.len());
-        for (model, number, enabled, record) in rows {
-            let version: Version = json::read("version", &format!("{model}/{number}"), &record)?;
-            versions.push(Version { enabled, ..version });
-        }
-        Ok(versions)
+        columns::versions(rows)
     }
 
     async fn set_alias(

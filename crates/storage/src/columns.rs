@@ -1,0 +1,78 @@
+//! What every adapter makes of a record: the values it keeps beside it, and what it says where one
+//! is missing or does not fit.
+
+use domain::{Feedback, ModelName, Outcome, PredictionRecord, Version, VersionId};
+use time::OffsetDateTime;
+
+use crate::{StoreError, json};
+
+/// Nanoseconds since 1970. Moments outside of the years 1677 to 2262 count as the nearest within.
+pub(crate) fn nanoseconds(moment: OffsetDateTime) -> i64 {
+    let exact = moment.unix_timestamp_nanos();
+    i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// A prediction's id and its text. `Invalid` if a number of it is none.
+pub(crate) fn prediction(record: &PredictionRecord) -> Result<(String, String), StoreError> {
+    let id = record.prediction_id.to_string();
+    json::finite("prediction", &id, "propensity", record.decision.propensity)?;
+    json::finite("prediction", &id, "confidence", record.confidence.unwrap_or_default())?;
+    json::finite("prediction", &id, "value", record.value.unwrap_or_default())?;
+    let text = json::write("prediction", &id, record)?;
+    Ok((id, text))
+}
+
+/// The outcome by which feedback is known.
+pub(crate) fn outcome(feedback: &Feedback) -> Result<Outcome, StoreError> {
+    Ok(match &feedback.outcome {
+        Outcome::Label(label) => Outcome::Label(label.clone()),
+        Outcome::Value(value) => {
+            json::finite("feedback", &feedback.prediction_id.to_string(), "value", *value)?;
+            // Negative zero is zero: the two are one outcome.
+            Outcome::Value(if *value == 0.0 { 0.0 } else { *value })
+        }
+    })
+}
+
+/// Versions from their rows: model, number, whether enabled (which wins over the record), record.
+pub(crate) fn versions(rows: Vec<(String, i64, bool, String)>) -> Result<Vec<Version>, StoreError> {
+    let version = |(model, number, enabled, record): (String, i64, bool, String)| {
+        let version: Version = json::read("version", &format!("{model}/{number}"), &record)?;
+        Ok(Version { enabled, ..version })
+    };
+    rows.into_iter().map(version).collect()
+}
+
+pub(crate) fn version_id(model: &ModelName, number: i64) -> Result<VersionId, StoreError> {
+    u32::try_from(number).ok().and_then(VersionId::new).ok_or_else(|| StoreError::Invalid {
+        what: "version",
+        id: format!("{model}/{number}"),
+        why: "version numbers end at 4294967295".to_owned(),
+    })
+}
+
+pub(crate) fn id_of(model: &ModelName, version: VersionId) -> String {
+    format!("{model}/{version}")
+}
+
+pub(crate) fn no_model(name: &ModelName) -> StoreError {
+    StoreError::NotFound { what: "model", id: name.to_string() }
+}
+
+pub(crate) fn no_version(name: &ModelName, version: VersionId) -> StoreError {
+    StoreError::NotFound { what: "version", id: id_of(name, version) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_out_of_range_keep_their_order() {
+        let least = time::macros::datetime!(0001-01-01 0:00 UTC);
+        let greatest = time::macros::datetime!(9999-12-31 0:00 UTC);
+        assert_eq!(nanoseconds(least), i64::MIN);
+        assert_eq!(nanoseconds(OffsetDateTime::UNIX_EPOCH), 0);
+        assert_eq!(nanoseconds(greatest), i64::MAX);
+    }
+}
