@@ -2,6 +2,7 @@
 
 mod access;
 mod caller;
+mod client;
 mod internal;
 mod observe;
 mod problem;
@@ -9,6 +10,7 @@ mod server;
 
 pub use access::{Access, PublicRoute, TimeLimits, matched_path, mount, public};
 pub use caller::Caller;
+pub use client::{TrustedProxies, client_address};
 pub use internal::{InternalRoutes, bind};
 pub use problem::{ErrorFace, Problem, problem_json};
 pub use server::{App, Server, prometheus_text};

@@ -59,5 +59,6 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
         }),
         face: http::error_face,
         access_log,
+        trusted_proxies: settings.trusted_proxies.clone(),
     }
 }

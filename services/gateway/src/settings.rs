@@ -1,5 +1,6 @@
 //! `[gateway]`: see `settings.default.toml`, which says what each is.
 
+use runtime::http::TrustedProxies;
 use serde::Deserialize;
 
 /// The commented defaults.
@@ -11,6 +12,8 @@ pub const DEFAULTS: &str = include_str!("settings.default.toml");
 pub struct Settings {
     /// Where the public API listens.
     pub listen: String,
+    /// Who is believed about a client's address.
+    pub trusted_proxies: TrustedProxies,
     /// The model behind `POST /predict`; empty for the only one.
     pub default_model: String,
 }

@@ -11,6 +11,7 @@ use contracts::TraceContext;
 
 use super::access::{Allowed, matched_path};
 use super::caller::{REQUEST_ID, request_id};
+use super::client::client_address;
 use super::problem::{ErrorFace, bounded, problem_json, translate};
 use crate::telemetry::{label, metrics, record};
 
@@ -69,6 +70,7 @@ fn report(answer: &ServiceResponse<BoxBody>, id: &str, time: Duration) {
             route = &*route,
             status,
             duration_ms = time.as_secs_f64() * 1000.0,
+            client.address = client_address(request).map(tracing::field::display),
             request.id = id,
             trace.id = trace.as_ref().map(TraceContext::trace_id),
         );

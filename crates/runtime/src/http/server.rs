@@ -12,6 +12,7 @@ use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpServer};
 use contracts::{ApiError, ErrorCode};
 
+use super::client::TrustedProxies;
 use super::observe::{AccessLog, observe};
 use super::problem::{ErrorFace, Problem, problem_json};
 use crate::RuntimeError;
@@ -27,6 +28,8 @@ pub struct App {
     pub face: fn(&HttpRequest, &ApiError, &str) -> HttpResponse,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// Who is believed about the client's address.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl App {
@@ -42,7 +45,8 @@ impl App {
                 .route("/metrics", web::get().to(async || prometheus_text()));
             configure(config);
         };
-        Self { configure: Arc::new(configure), face: problem_json, access_log }
+        let trusted_proxies = TrustedProxies::default();
+        Self { configure: Arc::new(configure), face: problem_json, access_log, trusted_proxies }
     }
 }
 
@@ -83,6 +87,7 @@ impl Server {
                 .app_data(web::JsonConfig::default().limit(max_body))
                 .app_data(ErrorFace(app.face))
                 .app_data(AccessLog(app.access_log))
+                .app_data(app.trusted_proxies.clone())
                 .wrap(from_fn(observe))
                 .configure(move |config| configure(config))
                 .default_service(web::to(unmatched))
