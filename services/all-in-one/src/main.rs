@@ -38,6 +38,12 @@ enum Command {
         #[command(flatten)]
         arguments: Arguments,
     },
+    /// Bring the stores' tables and indexes up to date, and end. Every service does so at its start,
+    /// too; any number may at once.
+    Migrate {
+        #[command(flatten)]
+        arguments: Arguments,
+    },
     /// Look at a model without an engine.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -62,6 +68,7 @@ async fn start() -> anyhow::Result<()> {
     match CommandLine::parse().command {
         Command::Serve { arguments, demo } => serve(&arguments, demo).await,
         Command::Demo { arguments } => serve(&arguments, true).await,
+        Command::Migrate { arguments } => migrate(&arguments).await,
         Command::Model(ModelCommand::Inspect { files }) => inspect(&files),
     }
 }
@@ -88,6 +95,16 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
     if !engine.process.stop(Duration::from_secs(settings.http.shutdown_timeout_s)).await {
         tracing::warn!("background work did not end in time");
     }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the command line asked for")]
+async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
+    let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
+    let _telemetry = telemetry::init("decision-engine", &settings.telemetry)?;
+    storage::relational(&settings.storage.relational).await?;
+    storage::documents(&settings.storage.documents).await?;
+    println!("the relational store and the prediction log are up to date");
     Ok(())
 }
 
