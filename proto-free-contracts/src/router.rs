@@ -46,6 +46,10 @@ pub trait RouterApi: Send + Sync {
     async fn put_route(&self, call: Call, request: PutRoute) -> Result<Route, ApiError>;
     /// Allows or forbids serving a version, and waits until replicas have followed. For engineers.
     async fn set_enabled(&self, call: Call, request: SetEnabled) -> Result<Done, ApiError>;
+    /// Takes over a change that another router made, and answers once it is in force. For services.
+    async fn follow(&self, call: Call, change: Change) -> Result<Done, ApiError>;
+    /// Brings the predictions that wait in the spool to the log. For services.
+    async fn flush(&self, call: Call) -> Result<Done, ApiError>;
     /// Which versions can answer now. For anyone: health checks carry no token.
     async fn readiness(&self, call: Call) -> Result<Readiness, ApiError>;
 }
@@ -76,6 +80,10 @@ pub const PUT_ROUTE: Endpoint<PutRoute, Route> = Endpoint::new("/internal/router
 /// [`RouterApi::set_enabled`].
 pub const SET_ENABLED: Endpoint<SetEnabled, Done> =
     Endpoint::repeatable("/internal/router/set-enabled");
+/// [`RouterApi::follow`].
+pub const FOLLOW: Endpoint<Change, Done> = Endpoint::repeatable("/internal/router/follow");
+/// [`RouterApi::flush`].
+pub const FLUSH: Endpoint<(), Done> = Endpoint::repeatable("/internal/router/flush");
 /// [`RouterApi::readiness`].
 pub const READINESS: Endpoint<(), Readiness> = Endpoint::repeatable("/internal/router/readiness");
 
@@ -195,6 +203,13 @@ pub struct SetEnabled {
     pub model: ModelName,
     /// Served or not.
     pub enabled: bool,
+}
+
+/// Models or routes were changed in the store.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// The router that did it, which has no need to be told.
+    pub by: String,
 }
 
 /// What can answer now.

@@ -2,8 +2,8 @@
 //!
 //! [`Transport`] carries one call: headers, deadline, errors. [`Auth`], [`Router`], [`Inference`],
 //! [`Feedback`] and [`Drift`] implement the traits of `contracts` with it. [`ServiceTokens`] gets
-//! the token a service shows when it calls on its own account. [`InferenceReplicas`] follows a list
-//! or a name in DNS.
+//! the token a service shows when it calls on its own account. [`Replicas`] follows a list or a name
+//! in DNS.
 //!
 //! Invariant: a caller cannot tell these from the services themselves, but by the time they take.
 
@@ -14,7 +14,7 @@ mod tokens;
 mod transport;
 
 pub use remote::{Auth, Drift, Feedback, Inference, Router};
-pub use replicas::{InferenceReplicas, inference};
+pub use replicas::{Replicas, inference, routers};
 pub use tokens::ServiceTokens;
 pub use transport::Transport;
 

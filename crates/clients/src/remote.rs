@@ -6,8 +6,8 @@ use contracts::drift::{self, Summary, SummaryRequest};
 use contracts::feedback::{self, FeedbackList, NewFeedback, Submitted};
 use contracts::inference::{self, Answered, Loaded, LoadedList, PredictTask, Target};
 use contracts::router::{
-    self, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
-    SetAlias, SetEnabled,
+    self, Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute,
+    Readiness, SetAlias, SetEnabled,
 };
 use contracts::{
     ApiError, AuthApi, Call, Done, DriftApi, FeedbackApi, Framed, InferenceApi, RouterApi,
@@ -58,6 +58,8 @@ remote! {
         route(model: ModelName) -> Route = router::ROUTE;
         put_route(request: PutRoute) -> Route = router::PUT_ROUTE;
         set_enabled(request: SetEnabled) -> Done = router::SET_ENABLED;
+        follow(change: Change) -> Done = router::FOLLOW;
+        flush() -> Done = router::FLUSH;
         readiness() -> Readiness = router::READINESS;
     }
 }

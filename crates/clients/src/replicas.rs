@@ -1,19 +1,21 @@
-//! The inference replicas of a router: a set that changes.
+//! All replicas of a service, each to be called by itself: a set that changes.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use contracts::{ApiError, InferenceApi};
+use contracts::{ApiError, InferenceApi, RouterApi};
 
 use crate::places::Source;
 use crate::transport::http_client;
-use crate::{Inference, ServiceTokens, Transport};
+use crate::{Inference, Router, ServiceTokens, Transport};
 
-/// The inference replicas that a list or a name stands for.
-pub struct InferenceReplicas {
+/// The replicas that a list or a name stands for, as `A` (`dyn InferenceApi`, `dyn RouterApi`).
+pub struct Replicas<A: ?Sized> {
+    service: &'static str,
     source: Source,
     client: reqwest::Client,
     tokens: Arc<ServiceTokens>,
-    known: RwLock<Vec<(String, Arc<dyn InferenceApi>)>>,
+    over: fn(Transport) -> Arc<A>,
+    known: RwLock<Vec<(String, Arc<A>)>>,
 }
 
 /// The inference replicas at base URLs, separated by commas, or at all addresses of a name:
@@ -24,20 +26,41 @@ pub struct InferenceReplicas {
 pub fn inference(
     setting: &str,
     tokens: &Arc<ServiceTokens>,
-) -> Result<InferenceReplicas, ApiError> {
-    let source = Source::parse("inference", setting)?;
-    let (client, tokens) = (http_client()?, Arc::clone(tokens));
-    Ok(InferenceReplicas { source, client, tokens, known: RwLock::default() })
+) -> Result<Replicas<dyn InferenceApi>, ApiError> {
+    Replicas::new("inference", setting, tokens, |transport| Arc::new(Inference(transport)))
 }
 
-impl InferenceReplicas {
+/// The routers, given as the replicas of [`inference`] are.
+///
+/// # Errors
+/// As [`inference`].
+pub fn routers(
+    setting: &str,
+    tokens: &Arc<ServiceTokens>,
+) -> Result<Replicas<dyn RouterApi>, ApiError> {
+    Replicas::new("router", setting, tokens, |transport| Arc::new(Router(transport)))
+}
+
+impl<A: ?Sized> Replicas<A> {
+    fn new(
+        service: &'static str,
+        setting: &str,
+        tokens: &Arc<ServiceTokens>,
+        over: fn(Transport) -> Arc<A>,
+    ) -> Result<Self, ApiError> {
+        let source = Source::parse(service, setting)?;
+        let (client, tokens, known) = (http_client()?, Arc::clone(tokens), RwLock::default());
+        Ok(Self { service, source, client, tokens, over, known })
+    }
+
     /// The replicas as of now: base URL and client of each. A name is resolved again; when that
     /// fails, the last known ones stay. A replica that stays keeps its client.
-    pub async fn current(&self) -> Vec<(String, Arc<dyn InferenceApi>)> {
+    pub async fn current(&self) -> Vec<(String, Arc<A>)> {
+        let service = self.service;
         let urls = match self.source.look_up().await {
             Ok(urls) => urls,
             Err(error) => {
-                tracing::warn!(%error, "the name of the inference replicas (`services.inference`) does not resolve: the last known ones stay");
+                tracing::warn!(%error, "the name of the {service} replicas (`services.{service}`) does not resolve: the last known ones stay");
                 return self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
             }
         };
@@ -46,7 +69,7 @@ impl InferenceReplicas {
             let same = known.iter().find(|(address, _)| *address == url);
             let api = same.map(|(_, api)| Arc::clone(api)).unwrap_or_else(|| {
                 let tokens = Arc::clone(&self.tokens);
-                Arc::new(Inference(Transport::replica(&self.client, &url, tokens)))
+                (self.over)(Transport::replica(&self.client, service, &url, tokens))
             });
             (url, api)
         };

@@ -56,12 +56,17 @@ impl Transport {
         Ok(Self { client: http_client()?, name, places, tokens, replica: false })
     }
 
-    /// Calls one inference replica.
-    pub(crate) fn replica(client: &Client, url: &str, tokens: Arc<ServiceTokens>) -> Self {
+    /// Calls one replica of the service `name`.
+    pub(crate) fn replica(
+        client: &Client,
+        name: &'static str,
+        url: &str,
+        tokens: Arc<ServiceTokens>,
+    ) -> Self {
         Self {
             client: client.clone(),
-            name: "inference",
-            places: Arc::new(Places::one("inference", url)),
+            name,
+            places: Arc::new(Places::one(name, url)),
             tokens: Some(tokens),
             replica: true,
         }

@@ -41,6 +41,12 @@ impl Client {
         Self { http, base_url, token }
     }
 
+    /// The same caller at another address.
+    #[must_use]
+    pub fn at(&self, base_url: &str) -> Self {
+        Self { base_url: base_url.to_owned(), ..self.clone() }
+    }
+
     /// The token it calls with.
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap_or_default()

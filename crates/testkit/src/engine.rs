@@ -101,7 +101,7 @@ impl Engine {
     /// Kills every process at once, as `kill -9` does.
     pub fn kill9(&mut self) {
         for server in &mut self.servers {
-            server.signal("KILL");
+            server.signal_all("KILL");
         }
         for server in &mut self.servers {
             server.kill();

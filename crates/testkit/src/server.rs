@@ -80,8 +80,9 @@ impl Server {
 
     /// Sends a signal to it and then to its children, which may end meanwhile.
     pub(crate) fn signal_all(&self, signal: &str) {
+        let children = watch::children(self.child.id());
         self.signal(signal);
-        watch::signal(signal, &watch::children(self.child.id()));
+        watch::signal(signal, &children);
     }
 
     /// It and its children.

@@ -65,7 +65,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// An empty engine with the default settings, but for passwords that hash faster.
+    /// An empty engine with the default settings, but for passwords that hash faster. Where services
+    /// run apart, nginx stands before two gateways; two routers share three inference replicas.
     pub fn new(topology: Topology) -> Self {
         let settings = [
             ("ENGINE__AUTH__HASH_MEMORY_KIB", "256"),
@@ -73,7 +74,8 @@ impl Setup {
             ("ENGINE__ROUTER__POLL_INTERVAL_S", "1"),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        Self { topology, replicas: 1, routers: 1, gateways: 1, demo: false, stores: None, settings }
+        let (replicas, routers, gateways) = (3, 2, 2);
+        Self { topology, replicas, routers, gateways, demo: false, stores: None, settings }
     }
 
     /// Sets one more.
@@ -191,6 +193,9 @@ impl Setup {
             set("ENGINE__STORAGE__DOCUMENTS", stores.documents.clone());
             set("ENGINE__STORAGE__CACHE", stores.cache.clone());
             set("ENGINE__STORAGE__ARTIFACTS", format!("file://{}", artifacts.display()));
+        }
+        if service == "gateway" {
+            set("ENGINE__GATEWAY__TRUSTED_PROXIES", "127.0.0.1".to_owned());
         }
         if service == "inference" {
             set("ENGINE__INFERENCE__ONNXRUNTIME", onnxruntime().display().to_string());

@@ -59,6 +59,7 @@ impl Engine {
             cache: storage::cache(&settings.storage.cache).await?,
             artifacts,
             replicas: router::fixed([inference]),
+            routers: router::fixed([]),
             clock: clock.clone(),
         };
         let router = router::build(settings.router.clone(), deps).await?;

@@ -9,7 +9,6 @@ mod breaker;
 mod budget;
 mod keeping;
 mod member;
-pub(crate) mod source;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,11 +22,11 @@ use domain::Version;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use runtime::telemetry::{metrics, names as metric};
 
+use crate::replicas::Replicas;
 use crate::settings::ReplicaSettings;
 use crate::table::target;
 use budget::Budget;
 use member::Member;
-use source::Replicas;
 
 pub(crate) use keeping::keep;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use contracts::RouterApi;
 use contracts::router::{
-    CREATE_MODEL, CREATE_VERSION, MODEL, MODELS, PREDICT, PREDICTION, PUT_ROUTE, READINESS, ROUTE,
-    SET_ALIAS, SET_ENABLED, VERSION,
+    CREATE_MODEL, CREATE_VERSION, FLUSH, FOLLOW, MODEL, MODELS, PREDICT, PREDICTION, PUT_ROUTE,
+    READINESS, ROUTE, SET_ALIAS, SET_ENABLED, VERSION,
 };
 use runtime::bind_all;
 use runtime::http::InternalRoutes;
@@ -24,6 +24,8 @@ pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
         ROUTE => route(model),
         PUT_ROUTE => put_route(request),
         SET_ENABLED => set_enabled(request),
+        FOLLOW => follow(change),
+        FLUSH => flush(),
         READINESS => readiness(),
     });
 }

@@ -9,6 +9,7 @@ mod error;
 mod fleet;
 mod http;
 mod registration;
+mod replicas;
 mod saved;
 mod service;
 mod settings;
@@ -23,8 +24,8 @@ use runtime::Process;
 use storage::{Cache, Documents, Relational, ports::Artifacts};
 
 pub use error::RouterError;
-pub use fleet::source::{Replica, Replicas, fixed};
 pub use http::http;
+pub use replicas::{Replica, Replicas, fixed};
 pub use service::Service;
 pub use settings::{DEFAULTS, Settings};
 
@@ -34,12 +35,14 @@ pub struct Deps {
     pub relational: Relational,
     /// The prediction log.
     pub documents: Documents,
-    /// How routers tell each other of a change.
+    /// How routers hear of a change that nobody told them.
     pub cache: Cache,
     /// Model files.
     pub artifacts: Arc<dyn Artifacts>,
     /// The inference replicas.
     pub replicas: Arc<dyn Replicas>,
+    /// All routers, this one too or not: who changes models or routes tells them.
+    pub routers: Arc<dyn Replicas<dyn RouterApi>>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
 }

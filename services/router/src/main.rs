@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clap::Parser;
-use clients::InferenceReplicas;
 use router::{DEFAULTS, Deps, Replica, Replicas, Settings, api, background, build, http};
 use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
@@ -35,12 +34,14 @@ async fn start() -> anyhow::Result<()> {
     let (documents, opening_documents) =
         storage::deferred::documents(&settings.storage.documents).await?;
     let replicas = clients::inference(&settings.services.inference, &tokens)?;
+    let routers = clients::routers(&settings.services.router, &tokens)?;
     let deps = Deps {
         relational,
         documents,
         cache: storage::cache(&settings.storage.cache).await?,
         artifacts: storage::artifacts(&settings.storage.artifacts, keys).await?,
         replicas: Arc::new(Found(replicas)),
+        routers: Arc::new(Found(routers)),
         clock: Arc::new(SystemClock),
     };
     let service = build(settings.own.clone(), deps).await?;
@@ -53,12 +54,12 @@ async fn start() -> anyhow::Result<()> {
     Ok(run_service("router", &settings, &process, authenticator, api, http).await?)
 }
 
-/// The replicas that the setting `services.inference` stands for.
-struct Found(InferenceReplicas);
+/// The replicas that a setting of `[services]` stands for.
+struct Found<A: ?Sized>(clients::Replicas<A>);
 
 #[async_trait]
-impl Replicas for Found {
-    async fn current(&self) -> Vec<Replica> {
+impl<A: ?Sized + Send + Sync> Replicas<A> for Found<A> {
+    async fn current(&self) -> Vec<Replica<A>> {
         let found = self.0.current().await.into_iter();
         found.map(|(address, api)| Replica { address, api }).collect()
     }

@@ -1,17 +1,19 @@
 //! What the router does: the trait, by way of the table, the fleet and the spool.
 
 mod following;
+mod others;
 mod routes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::inference::{Answered, PredictTask, Target};
 use contracts::router::{
-    ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
+    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
     ServingState, SetAlias, SetEnabled, VersionState,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
@@ -41,6 +43,10 @@ pub struct Service {
     pub(crate) table: Table,
     pub(crate) fleet: Fleet,
     spool: Arc<Spool>,
+    /// Tells this router from the others.
+    id: String,
+    /// Whether the last prediction was lost to the log.
+    losing: AtomicBool,
     /// What the file of the last known table holds.
     kept: Mutex<Vec<u8>>,
     /// Held by whoever reads the store into the table.
@@ -57,8 +63,12 @@ impl Service {
         let load_timeout = Duration::from_secs(settings.load_timeout_s);
         let replicas = Arc::clone(&deps.replicas);
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
-        let (table, kept, refreshing) = (Table::new(), Mutex::default(), Mutex::default());
-        let service = Arc::new(Self { settings, deps, table, fleet, spool, kept, refreshing });
+        let table = Table::new();
+        let (losing, kept, refreshing) =
+            (AtomicBool::default(), Mutex::default(), Mutex::default());
+        let id = format!("{:016x}", new_seed());
+        let service =
+            Arc::new(Self { settings, deps, table, fleet, spool, id, losing, kept, refreshing });
         service.first_table().await?;
         Ok(service)
     }
@@ -108,9 +118,18 @@ impl Service {
             .map_err(|error| error.to_string())
             .and_then(|record| self.spool.append(&record).map_err(|error| error.to_string()));
         // The answer is right and paid for: it goes out, and the loss is counted.
-        if let Err(error) = kept {
-            metrics().spool_dropped.add(1, &[]);
-            tracing::error!(prediction.id = %id, error, "a prediction was not logged");
+        match kept {
+            Err(error) => {
+                metrics().spool_dropped.add(1, &[]);
+                if !self.losing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(prediction.id = %id, error, "predictions are not logged from here on: `engine_spool_dropped_records_total` counts them");
+                }
+            }
+            Ok(()) if self.losing.load(Ordering::Relaxed) => {
+                self.losing.store(false, Ordering::Relaxed);
+                tracing::warn!("predictions are logged again");
+            }
+            Ok(()) => {}
         }
     }
 
@@ -189,9 +208,9 @@ impl RouterApi for Service {
         let caller = call.require(READERS)?;
         let log = &self.deps.documents.predictions;
         let mut record = log.get(id).await.map_err(RouterError::from)?;
-        if record.is_none() && self.spool.pending() > 0 {
+        if record.is_none() {
             // It may still be on its way.
-            self.spool.flush(FLUSH_LIMIT.min(call.deadline.left())).await;
+            self.flush_all(FLUSH_LIMIT.min(call.deadline.left())).await;
             record = log.get(id).await.map_err(RouterError::from)?;
         }
         let mine = |record: &PredictionRecord| {
@@ -324,6 +343,20 @@ impl RouterApi for Service {
         Ok(Done {})
     }
 
+    async fn follow(&self, call: Call, change: Change) -> Result<Done, ApiError> {
+        call.require(&[Role::Service])?;
+        if change.by != self.id {
+            self.refresh().await?;
+        }
+        Ok(Done {})
+    }
+
+    async fn flush(&self, call: Call) -> Result<Done, ApiError> {
+        call.require(&[Role::Service])?;
+        self.spool.flush(FLUSH_LIMIT.min(call.deadline.left())).await;
+        Ok(Done {})
+    }
+
     async fn readiness(&self, _: Call) -> Result<Readiness, ApiError> {
         let held = self.fleet.held();
         let missing: Vec<Target> = self
@@ -369,7 +402,8 @@ impl RouterApi for Service {
     }
 }
 
-/// Where the draws of replicas begin, so that routers do not draw the same ones in step.
+/// Another number for each router: its name to the others, and where its draws of replicas begin, so
+/// that routers do not draw the same ones in step.
 fn new_seed() -> u64 {
     let mut bytes = [0; 8];
     // Without it they would be drawn just as evenly.

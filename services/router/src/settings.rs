@@ -14,6 +14,7 @@ pub const DEFAULTS: &str = include_str!("settings.default.toml");
 #[expect(missing_docs, reason = "the default file says it")]
 pub struct Settings {
     pub poll_interval_s: u64,
+    pub push_timeout_ms: u64,
     pub load_timeout_s: u64,
     pub show_version: bool,
     pub max_unit_bytes: usize,

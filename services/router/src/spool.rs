@@ -132,7 +132,8 @@ impl Spool {
         if writer.total + size > self.settings.max_bytes {
             return Err(SpoolError::Full(self.settings.max_bytes));
         }
-        if writer.length >= self.settings.segment_bytes {
+        // Space is freed file by file: one must not be most of it.
+        if writer.length >= self.settings.segment_bytes.min(self.settings.max_bytes / 4) {
             writer.file = begin(&self.dir, writer.segment + 1).map_err(failed)?;
             writer.segment += 1;
             writer.length = 0;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::inference::{Answered, Loaded, LoadedList, PredictTask, Protocol, Target};
 use contracts::router::{
-    FilePart, NewArm, NewModel, NewRoute, NewVersion, PredictRequest, PutRoute, SetAlias,
+    Change, FilePart, NewArm, NewModel, NewRoute, NewVersion, PredictRequest, PutRoute, SetAlias,
     SetEnabled,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, InferenceApi, RouterApi};
@@ -142,6 +142,7 @@ async fn start_with(
         cache: storage::cache("memory://").await.unwrap(),
         artifacts: storage::artifacts(&artifacts, storage::Keys::default()).await.unwrap(),
         replicas: router::fixed(replicas.iter().map(|replica| Arc::clone(replica) as _)),
+        routers: router::fixed([]),
         clock: Arc::new(SystemClock),
     };
     let service = router::build(settings(&folder), deps).await?;
@@ -395,4 +396,17 @@ async fn a_replica_that_comes_back_empty_is_filled_in_the_background() {
         assert!(std::time::Instant::now() < deadline, "not filled");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn only_a_service_has_a_router_follow_or_flush() {
+    let test = Test::new(1).await;
+    for role in [Role::Client, Role::Analyst, Role::Engineer] {
+        let change = Change { by: "somebody".to_owned() };
+        let error = test.router.follow(call(role), change).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Forbidden, "{role:?}");
+        let error = test.router.flush(call(role)).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Forbidden, "{role:?}");
+    }
+    test.router.flush(call(Role::Service)).await.unwrap();
 }

@@ -115,6 +115,8 @@ fn document() -> Value {
     all.plain(&router::ROUTE);
     all.plain(&router::PUT_ROUTE);
     all.plain(&router::SET_ENABLED);
+    all.plain(&router::FOLLOW);
+    all.plain(&router::FLUSH);
     all.plain(&router::READINESS);
     all.schema::<ApiError>();
     let schemas: BTreeMap<String, Value> = all

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Client, Engine, Method, Setup, Topology, models, scenarios, until};
+use testkit::server::Server;
+use testkit::topology::Stores;
+use testkit::{Client, Engine, Method, Setup, Topology, models, run, scenarios, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -52,6 +54,37 @@ async fn killed_under_load_it_loses_no_answered_prediction(topology: Topology) {
     let (least, most) = (ids.len() as u64, (ids.len() + CALLERS) as u64);
     assert!((least..=most).contains(&logged), "{logged} in the log, {least} answered");
     client.predict("iris", &json!({"features": [5.1, 3.5, 1.4, 0.2]})).await.expect_status(200);
+}
+
+#[test]
+fn stores_are_brought_up_to_date_by_a_command_any_number_at_once() {
+    run(Topology::Distributed, async {
+        let stores = Stores::fresh().await;
+        let folder = tempfile::tempdir().unwrap();
+        let migrate = |name: &str, documents: &str| {
+            let environment = [
+                ("ENGINE__STORAGE__RELATIONAL", stores.relational.as_str()),
+                ("ENGINE__STORAGE__DOCUMENTS", documents),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let arguments = ["migrate"];
+            let program = "decision-engine";
+            Server::start(name, program, &arguments, &environment, folder.path(), String::new())
+        };
+        let names = ["first", "second", "third"];
+        let mut all = names.map(|name| migrate(name, &stores.documents));
+        for one in &mut all {
+            let status = one.wait(Duration::from_secs(60)).await;
+            assert!(status.success() && one.log().contains("up to date"), "{}", one.log());
+        }
+        let mut nobody = migrate("nobody", "mongodb://127.0.0.1:9/engine");
+        let status = nobody.wait(Duration::from_secs(60)).await;
+        assert!(!status.success() && nobody.log().contains("127.0.0.1:9"), "{}", nobody.log());
+        let mut setup = Setup::new(Topology::Distributed);
+        (setup.gateways, setup.routers, setup.replicas) = (1, 1, 1);
+        setup.stores = Some(stores.clone());
+        Engine::start(setup).await;
+    });
 }
 
 /// All models with their versions and routes.

@@ -11,6 +11,7 @@ const PATH: &str = "/api/v1/models/imagenet/predict";
 
 async fn overload_is_503_with_retry_after_and_passes(topology: Topology) {
     let mut setup = Setup::new(topology);
+    setup.replicas = 1;
     for (key, value) in [
         ("ENGINE__INFERENCE__QUEUE_LIMIT", "2"),
         ("ENGINE__INFERENCE__WORKERS", "1"),

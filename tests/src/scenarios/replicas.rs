@@ -1,6 +1,5 @@
 //! Several of each service behind nginx: processes and stores come and go, answers go on.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,51 +12,67 @@ use tokio::task::JoinHandle;
 /// Callers that ask at the same time.
 const CALLERS: usize = 6;
 
-fn several() -> Setup {
+fn quiet() -> Setup {
     let mut setup = Setup::new(Topology::Distributed);
-    (setup.gateways, setup.routers, setup.replicas) = (2, 2, 3);
     setup.set("ENGINE__TELEMETRY__ACCESS_LOG", "false");
     setup
 }
 
 #[test]
-fn a_change_of_a_route_reaches_every_router() {
+fn a_change_is_in_force_everywhere_when_it_returns() {
     run(Topology::Distributed, async {
-        let mut setup = several();
-        // So that it is the announcement that does it, not the safety net.
+        let mut redis = PrivateServer::redis().await;
+        let mut setup = quiet();
+        // So that it is neither the safety net nor an announcement that does it.
+        setup.set("ENGINE__ROUTER__POLL_INTERVAL_S", "600");
+        let stores = Stores::fresh().await;
+        setup.stores = Some(Stores { cache: redis.url().to_owned(), ..stores });
+        let engine = Engine::start(setup).await;
+        redis.stop().await;
+        let client = super::routing::two_versions(&engine, "iris").await;
+        for turn in 0..20 {
+            let version = 2 - turn % 2;
+            client.put_route("iris", &[(version, 1.0)]).await.expect_status(200);
+            let answers = super::routing::versions(&client, "iris", 10).await;
+            let wanted = version.to_string();
+            assert!(answers.values().all(|answered| *answered == wanted), "{turn}: {answers:?}");
+        }
+        client.put_route("iris", &[(1, 50.0), (2, 50.0)]).await.expect_status(200);
+        let first = super::routing::versions(&client, "iris", 40).await;
+        let second = super::routing::versions(&client, "iris", 40).await;
+        assert_eq!(first, second, "a unit gets one version from all routers");
+        assert!(["1", "2"].iter().all(|version| first.values().any(|one| one == version)));
+    });
+}
+
+#[test]
+fn a_router_that_hangs_holds_up_a_change_for_a_while_and_then_follows() {
+    run(Topology::Distributed, async {
+        let mut setup = quiet();
+        setup.set("ENGINE__ROUTER__PUSH_TIMEOUT_MS", "500");
         setup.set("ENGINE__ROUTER__POLL_INTERVAL_S", "600");
         let engine = Engine::start(setup).await;
         let client = super::routing::two_versions(&engine, "iris").await;
-        for version in [2, 1, 2] {
-            client.put_route("iris", &[(version, 1.0)]).await.expect_status(200);
-            let began = Instant::now();
-            let everywhere = || async {
-                let answers = super::routing::versions(&client, "iris", 20).await;
-                let wanted = version.to_string();
-                answers.values().all(|answered| *answered == wanted).then_some(())
-            };
-            until("all routers follow", Duration::from_secs(5), everywhere).await;
-            eprintln!("all routers followed within {:.1?}", began.elapsed());
-        }
-        client.put_route("iris", &[(1, 50.0), (2, 50.0)]).await.expect_status(200);
-        let agree = || async {
-            let first = super::routing::versions(&client, "iris", 40).await;
-            let second = super::routing::versions(&client, "iris", 40).await;
-            let both = first.values().any(|version| version == "1")
-                && first.values().any(|version| version == "2");
-            (first == second && both).then_some(())
+        engine.server("router-2").signal("STOP");
+        let began = Instant::now();
+        client.put_route("iris", &[(2, 1.0)]).await.expect_status(200);
+        eprintln!("with a router paused, the change took {:.1?}", began.elapsed());
+        engine.server("router-2").signal("CONT");
+        let everywhere = || async {
+            let answers = super::routing::versions(&client, "iris", 20).await;
+            answers.values().all(|answered| answered == "2").then_some(())
         };
-        until("a unit gets one version from all routers", Duration::from_secs(5), agree).await;
+        until("it hears of it", Duration::from_secs(10), everywhere).await;
+        assert!(engine.logs().contains("did not confirm a change"), "it is said");
     });
 }
 
 #[test]
 fn a_replica_that_dies_or_hangs_costs_no_request() {
     run(Topology::Distributed, async {
-        let mut engine = Engine::start(several()).await;
+        let mut engine = Engine::start(quiet()).await;
         let client = super::routing::two_versions(&engine, "iris").await;
         client.put_route("iris", &[(1, 50.0), (2, 50.0)]).await.expect_status(200);
-        known_everywhere(&client).await;
         let load = Load::start(&client);
         load.until_more(300).await;
         engine.server_mut("inference-2").kill();
@@ -80,7 +95,7 @@ fn predictions_go_on_without_stores_and_are_logged_afterwards() {
     run(Topology::Distributed, async {
         let (mut postgres, mut mongo, mut redis) =
             tokio::join!(PrivateServer::postgres(), PrivateServer::mongo(), PrivateServer::redis());
-        let mut setup = several();
+        let mut setup = quiet();
         // The summary that counts the log reads no more than this.
         setup.set("ENGINE__DRIFT__MAX_RECORDS", "1000000");
         setup.stores = Some(Stores {
@@ -91,7 +106,6 @@ fn predictions_go_on_without_stores_and_are_logged_afterwards() {
         let engine = Engine::start(setup).await;
         let client = engine.admin().await;
         client.create_model_with("iris", &models::committed("iris-logreg").upload()).await;
-        let before = known_everywhere(&client).await;
         let load = Load::start(&client);
         load.until_more(100).await;
         for store in [&mut postgres, &mut mongo, &mut redis] {
@@ -113,37 +127,57 @@ fn predictions_go_on_without_stores_and_are_logged_afterwards() {
         degraded(&client, false).await;
         load.until_more(50).await;
         let (answered, slowest) = load.end().await;
-        let answered = (before + answered) as u64;
+        let answered = answered as u64;
         eprintln!("stores stopped under load: {answered} answered, slowest {slowest:.1?}");
-        let logged = || async {
-            let summary = client.get("/api/v1/models/iris/metrics-summary").await;
-            let summary = summary.expect_status(200).json();
-            let versions = summary["versions"].as_array().unwrap().clone();
-            let count: u64 = versions.iter().map(|one| one["predictions"].as_u64().unwrap()).sum();
-            assert!(count <= answered, "{count} in the log, {answered} answered");
-            (count == answered).then_some(())
-        };
-        until("each answer is in the log once", Duration::from_secs(60), logged).await;
+        logged(&client, answered).await;
     });
 }
 
-/// A router that did not make the change follows a moment later.
-///
-/// Returns how many predictions were answered on the way.
-async fn known_everywhere(client: &Client) -> usize {
-    let body = json!({"features": [5.1, 3.5, 1.4, 0.2]});
-    let answered = Cell::new(0);
-    let known = || async {
-        for _ in 0..20 {
-            if client.predict("iris", &body).await.status != 200 {
-                return None;
-            }
-            answered.set(answered.get() + 1);
+#[test]
+fn when_the_spool_is_full_predictions_go_on_and_lost_records_are_counted() {
+    run(Topology::Distributed, async {
+        let mut mongo = PrivateServer::mongo().await;
+        let mut setup = quiet();
+        (setup.gateways, setup.routers, setup.replicas) = (1, 1, 1);
+        setup.set("ENGINE__ROUTER__SPOOL__MAX_BYTES", "20000");
+        setup.stores = Some(Stores { documents: mongo.url().to_owned(), ..Stores::fresh().await });
+        let engine = Engine::start(setup).await;
+        let client = engine.admin().await;
+        client.create_model_with("iris", &models::committed("iris-logreg").upload()).await;
+        mongo.stop().await;
+        for _ in 0..100 {
+            client
+                .predict("iris", &json!({"features": [5.1, 3.5, 1.4, 0.2]}))
+                .await
+                .expect_status(200);
         }
-        Some(())
+        let router = client.at(&engine.server("router").url);
+        let metrics = router.get("/metrics").await.expect_status(200).text();
+        let line =
+            metrics.lines().find(|line| line.starts_with("engine_spool_dropped_records_total"));
+        let dropped: u64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((1..100).contains(&dropped), "{dropped} of 100 were dropped");
+        let said = engine.logs().matches("predictions are not logged from here on").count();
+        assert_eq!(said, 1, "once, not for each");
+        assert!(engine.logs().contains("router.spool.max_bytes"), "with the setting's name");
+        mongo.start_again().await;
+        logged(&client, 100 - dropped).await;
+        client.predict("iris", &json!({"features": [5.1, 3.5, 1.4, 0.2]})).await.expect_status(200);
+        logged(&client, 101 - dropped).await;
+    });
+}
+
+/// Waits until so many predictions are in the log.
+async fn logged(client: &Client, wanted: u64) {
+    let all = || async {
+        let summary = client.get("/api/v1/models/iris/metrics-summary").await;
+        let summary = summary.expect_status(200).json();
+        let versions = summary["versions"].as_array().unwrap().clone();
+        let count: u64 = versions.iter().map(|one| one["predictions"].as_u64().unwrap()).sum();
+        assert!(count <= wanted, "{count} in the log, {wanted} answered");
+        (count == wanted).then_some(())
     };
-    until("all routers know the model", Duration::from_secs(10), known).await;
-    answered.get()
+    until("each answer is in the log once", Duration::from_secs(60), all).await;
 }
 
 async fn degraded(client: &Client, wanted: bool) {

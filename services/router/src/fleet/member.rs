@@ -11,7 +11,7 @@ use runtime::telemetry::metrics;
 use tokio::sync::Notify;
 
 use super::breaker::{Breaker, Standing};
-use super::source::Replica;
+use crate::replicas::Replica;
 use crate::settings::ReplicaSettings;
 
 /// A replica of the fleet.

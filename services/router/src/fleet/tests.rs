@@ -9,8 +9,8 @@ use domain::PredictionId;
 use serde_json::json;
 
 use super::breaker::Standing;
-use super::source::Replica;
 use super::*;
+use crate::replicas::Replica;
 
 /// What a fake replica does with a prediction.
 #[derive(Clone, Copy)]

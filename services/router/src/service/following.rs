@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use contracts::ApiError;
 use storage::StoreError;
+use storage::ports::{Heard, Listener};
 
 use super::Service;
 use crate::error::RouterError;
 use crate::saved;
 
-/// What routers tell each other.
-const CHANGED: &str = "models and routes";
+/// What routers announce, followed by the id of the one that does.
+const CHANGED: &str = "models and routes by ";
 /// Changes that come within this time are looked at once.
 const BURST: Duration = Duration::from_millis(5);
 
@@ -45,8 +46,8 @@ impl Service {
         let mut failing = false;
         let mut changes = self.deps.cache.announcements.listen();
         loop {
-            // Until somebody says that something changed, or it is time to look.
-            if tokio::time::timeout(interval, changes.next()).await.is_ok() {
+            // Until somebody else says that something changed, or it is time to look.
+            if tokio::time::timeout(interval, self.told(&mut changes)).await.is_ok() {
                 let more = async {
                     loop {
                         changes.next().await;
@@ -71,14 +72,32 @@ impl Service {
         }
     }
 
-    /// Puts a change of the store in force here, and tells the other routers of it.
-    pub(super) async fn changed(&self) -> Result<(), RouterError> {
-        // The store has it, whatever comes of reading it here.
-        let refreshed = self.refresh().await;
-        if let Err(error) = self.deps.cache.announcements.announce(CHANGED).await {
-            tracing::warn!(%error, "the other routers find a change by polling");
+    /// Waits until another router announced a change, or may have.
+    async fn told(&self, changes: &mut Listener) {
+        loop {
+            match changes.next().await {
+                Heard::Missed => return,
+                Heard::Topic(topic) => match topic.strip_prefix(CHANGED) {
+                    Some(by) if by != self.id => return,
+                    _ => {}
+                },
+            }
         }
+    }
+
+    /// Puts a change of the store in force, here and in every other router that can be reached.
+    pub(super) async fn changed(&self) -> Result<(), RouterError> {
+        // The store has it, whatever comes of reading it here or telling others.
+        let (refreshed, (), ()) = tokio::join!(self.refresh(), self.tell_others(), self.announce());
         refreshed
+    }
+
+    /// Tells routers that are not found where they should be.
+    async fn announce(&self) {
+        let topic = format!("{CHANGED}{}", self.id);
+        if let Err(error) = self.deps.cache.announcements.announce(&topic).await {
+            tracing::warn!(%error, "a change was not announced: routers that cannot be called find it by polling");
+        }
     }
 
     /// Reads models and routes from the store, puts them in force, and keeps them in a file.

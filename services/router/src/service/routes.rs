@@ -17,7 +17,8 @@ const ATTEMPTS: u32 = 5;
 const MAX_WEIGHT: f64 = 1e9;
 
 impl Service {
-    /// Gives a model its first route: all to this version. Changes nothing if it has one.
+    /// Gives a model its first route: all to this version. Changes nothing if it has one. Whoever
+    /// calls makes it known.
     pub(super) async fn route_first(&self, by: &str, version: &Version) -> Result<(), ApiError> {
         let routes = &self.deps.relational.routes;
         if routes.route(&version.model).await.map_err(RouterError::from)?.is_some() {
@@ -26,19 +27,28 @@ impl Service {
         let arm = NewArm { version: version.version, weight: 100.0 };
         let route = NewRoute { arms: vec![arm], generation: Some(0) };
         let request = PutRoute { model: version.model.clone(), route };
-        match self.replace_route(by, request).await {
+        match self.store_route(by, request).await {
             // Two first versions at once: one of them has the route.
             Err(error) if error.code == ErrorCode::Conflict => Ok(()),
             result => result.map(drop),
         }
     }
 
-    /// Replaces a route: its versions are loaded first, then it is stored, then it serves.
+    /// Replaces a route: its versions are loaded first, then it is stored, then it serves from all
+    /// routers.
     pub(super) async fn replace_route(
         &self,
         by: &str,
         request: PutRoute,
     ) -> Result<Route, ApiError> {
+        let route = self.store_route(by, request).await?;
+        self.changed().await?;
+        let Route { model, generation, .. } = &route;
+        tracing::info!(%model, generation, by, "changed a route");
+        Ok(route)
+    }
+
+    async fn store_route(&self, by: &str, request: PutRoute) -> Result<Route, ApiError> {
         let PutRoute { model, route: wanted } = request;
         self.existing_model(&model).await?;
         let registry = &self.deps.relational.registry;
@@ -77,11 +87,7 @@ impl Service {
                 updated_at: self.deps.clock.now(),
             };
             match routes.put_route(route.clone()).await {
-                Ok(()) => {
-                    self.changed().await?;
-                    tracing::info!(%model, generation = route.generation, by, "changed a route");
-                    return Ok(route);
-                }
+                Ok(()) => return Ok(route),
                 Err(StoreError::Conflict { .. }) if attempt < ATTEMPTS => {}
                 Err(error) => return Err(RouterError::from(error).into()),
             }
