@@ -135,6 +135,24 @@ impl TraceContext {
     pub fn trace_id(&self) -> &str {
         self.parent.split('-').nth(1).unwrap_or_default()
     }
+
+    /// The id of the span that called, 16 hex digits; empty where no trace runs.
+    pub fn span_id(&self) -> &str {
+        self.parent.split('-').nth(2).unwrap_or_default()
+    }
+
+    /// Whether the caller records this trace.
+    pub fn sampled(&self) -> bool {
+        let flags = self.parent.split('-').nth(3).unwrap_or_default();
+        u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1)
+    }
+
+    /// The same trace, as a span of ours hands it on.
+    #[must_use]
+    pub fn within(&self, trace: &str, span: &str, sampled: bool) -> Self {
+        let flags = if sampled { "01" } else { "00" };
+        Self { parent: format!("00-{trace}-{span}-{flags}"), state: self.state.clone() }
+    }
 }
 
 /// A signed token. Its text never shows in logs.
@@ -170,6 +188,17 @@ mod tests {
         let trace = TraceContext::accept(GOOD, "").unwrap();
         assert_eq!(trace.parent, GOOD);
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!((trace.span_id(), trace.sampled()), ("00f067aa0ba902b7", true));
+    }
+
+    #[test]
+    fn only_the_first_flag_says_that_a_trace_is_recorded() {
+        let sampled = |flags| {
+            let parent = GOOD.replace("-01", &format!("-{flags}"));
+            TraceContext::accept(&parent, "").unwrap().sampled()
+        };
+        assert_eq!(["00", "01", "02", "03"].map(sampled), [false, true, false, true]);
+        assert!(!TraceContext::default().sampled());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a caller cannot tell these from the services themselves, but by the time they take.
 
+mod observe;
 mod places;
 mod remote;
 mod replicas;

@@ -13,6 +13,7 @@ use reqwest::{Client, Response};
 use serde::Deserialize;
 
 use crate::ServiceTokens;
+use crate::observe::Observed;
 use crate::places::{Base, Places};
 
 /// Calls one service over kept connections. Where it has several base URLs, calls take turns.
@@ -27,6 +28,7 @@ pub struct Transport {
     replica: bool,
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// A call that waited this long for nothing shows that the other side hangs.
 const HANGS: Duration = Duration::from_secs(1);
 
@@ -91,6 +93,7 @@ impl Transport {
             let again = Arc::clone(only);
             bases.push(again);
         }
+        let mut attempts = 0;
         let mut repeats = u32::from(endpoint.repeatable && !self.replica);
         let mut last: Option<ApiError> = None;
         let mut sent_to: Option<Arc<Base>> = None;
@@ -98,7 +101,9 @@ impl Transport {
             if sent_to.as_ref().is_some_and(|first| first.url == base.url) {
                 continue;
             }
-            let failure = match self.send(&base, endpoint.path, call, &headers, &body).await {
+            let sent = self.send(&base, endpoint.path, call, &headers, &body, attempts).await;
+            attempts += 1;
+            let failure = match sent {
                 Ok(response) if response.status().is_success() => match response.bytes().await {
                     Ok(body) => return self.read(body),
                     Err(error) => error,
@@ -124,18 +129,25 @@ impl Transport {
     async fn send(
         &self,
         base: &Base,
-        path: &str,
+        path: &'static str,
         call: &Call,
         headers: &HeaderMap,
         body: &Bytes,
+        resent: u32,
     ) -> Result<Response, Option<reqwest::Error>> {
         let left = call.deadline.left();
         if left.is_zero() {
             return Err(None);
         }
         let url = format!("{}{path}", base.url);
-        let request = self.client.post(url).headers(headers.clone()).body(body.clone());
+        let (observed, trace) = Observed::begin(&call.trace, self.name, path, resent);
+        let mut headers = headers.clone();
+        if let Some(parent) = trace.and_then(|own| HeaderValue::from_str(&own.parent).ok()) {
+            headers.insert(TRACEPARENT, parent);
+        }
+        let request = self.client.post(url).headers(headers).body(body.clone());
         let sent = request.timeout(left).send().await;
+        observed.end(&sent);
         sent.map_err(|error| {
             // Whoever had little time learns nothing of the other side.
             if !error.is_timeout() || error.is_connect() || left >= HANGS {
@@ -166,7 +178,7 @@ impl Transport {
             &call.deadline.left().as_millis().max(1).to_string(),
         );
         if !call.trace.parent.is_empty() {
-            set(HeaderName::from_static("traceparent"), &call.trace.parent);
+            set(TRACEPARENT, &call.trace.parent);
             set(HeaderName::from_static("tracestate"), &call.trace.state);
         }
         let own_account =

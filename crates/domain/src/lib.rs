@@ -8,6 +8,7 @@ pub mod clock;
 pub mod feedback;
 pub mod ids;
 pub mod manifest;
+pub mod metrics;
 pub mod prediction;
 pub mod principal;
 pub mod registry;

@@ -72,6 +72,17 @@ pub enum Reason {
     Pinned,
 }
 
+impl Reason {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Request => "request",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
 /// A request's or an answer's body, as logged.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Payload {

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`settings`] (defaults, file, environment), [`process`] (start, background tasks,
 //! stop), [`service`] (a service that runs by itself), [`http`] (the server, internal endpoints, public routes), [`authenticator`] (a token
-//! becomes a principal), [`telemetry`] (logs and metrics).
+//! becomes a principal), [`telemetry`] (logs, metrics and traces).
 //!
 //! Invariant: only this crate reads the environment and sets up logging.
 

@@ -17,6 +17,7 @@ use domain::{
 use time::OffsetDateTime;
 
 use crate::StoreError;
+use crate::observed;
 use crate::ports::{Accounts, FeedbackStore, PredictionLog, Registry, Routes};
 use crate::stores::{self, Check, Documents, Relational};
 
@@ -31,8 +32,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// As [`stores::relational`], but for `Unavailable`.
 pub async fn relational(url: &str) -> Result<(Relational, Opening), StoreError> {
-    let open = |url: String| async move { stores::relational(&url).await };
-    now_or_later(url, open, stores::all_of).await
+    let open = |url: String| async move { stores::open_relational(&url).await };
+    let (store, opening) = now_or_later(url, open, stores::all_of).await?;
+    Ok((observed::relational(store), opening))
 }
 
 /// Opens the store named by the setting `storage.documents`, now or later.
@@ -40,8 +42,9 @@ pub async fn relational(url: &str) -> Result<(Relational, Opening), StoreError> 
 /// # Errors
 /// As [`stores::documents`], but for `Unavailable`.
 pub async fn documents(url: &str) -> Result<(Documents, Opening), StoreError> {
-    let open = |url: String| async move { stores::documents(&url).await };
-    now_or_later(url, open, stores::both).await
+    let open = |url: String| async move { stores::open_documents(&url).await };
+    let (store, opening) = now_or_later(url, open, stores::both).await?;
+    Ok((observed::documents(store), opening))
 }
 
 async fn now_or_later<S, F>(

@@ -29,10 +29,13 @@ mod folder;
 mod json;
 mod memory;
 mod mongo;
+mod observed;
 mod postgres;
 mod redis;
 mod sqlite;
+mod vitals;
 
 pub use bucket::Keys;
 pub use error::StoreError;
 pub use stores::{Cache, Documents, Relational, artifacts, cache, documents, relational};
+pub use vitals::Vitals;

@@ -10,6 +10,7 @@ use crate::bucket::{Bucket, Keys, Location};
 use crate::folder::Folder;
 use crate::memory::Memory;
 use crate::mongo::DocumentsDatabase;
+use crate::observed;
 use crate::ports::{
     Accounts, Announcements, Artifacts, FeedbackStore, PredictionLog, Registry, Routes,
 };
@@ -26,7 +27,7 @@ pub struct Relational {
     pub registry: Arc<dyn Registry>,
     /// Routes with their history.
     pub routes: Arc<dyn Routes>,
-    check: Arc<dyn Check>,
+    pub(crate) check: Arc<dyn Check>,
 }
 
 impl Relational {
@@ -46,7 +47,7 @@ pub struct Documents {
     pub predictions: Arc<dyn PredictionLog>,
     /// Ground truth.
     pub feedback: Arc<dyn FeedbackStore>,
-    check: Arc<dyn Check>,
+    pub(crate) check: Arc<dyn Check>,
 }
 
 impl Documents {
@@ -64,7 +65,7 @@ impl Documents {
 pub struct Cache {
     /// That something changed.
     pub announcements: Arc<dyn Announcements>,
-    check: Arc<dyn Check>,
+    pub(crate) check: Arc<dyn Check>,
 }
 
 impl Cache {
@@ -95,6 +96,11 @@ pub(crate) trait Check: Send + Sync {
 /// server does not answer, which may be worth waiting for; `Failed` if the server refuses us;
 /// `Corrupt` if the file is no database.
 pub async fn relational(url: &str) -> Result<Relational, StoreError> {
+    open_relational(url).await.map(observed::relational)
+}
+
+/// As [`relational`], but not measured.
+pub(crate) async fn open_relational(url: &str) -> Result<Relational, StoreError> {
     if let Some(("postgres" | "postgresql", _)) = url.split_once("://") {
         return Ok(all_of(Arc::new(RelationalServer::open(url).await?)));
     }
@@ -125,6 +131,11 @@ pub(crate) fn all_of<T: Accounts + Registry + Routes + Check + 'static>(
 /// # Errors
 /// As [`relational`]; `Unavailable` also if the server does not answer.
 pub async fn documents(url: &str) -> Result<Documents, StoreError> {
+    open_documents(url).await.map(observed::documents)
+}
+
+/// As [`documents`], but not measured.
+pub(crate) async fn open_documents(url: &str) -> Result<Documents, StoreError> {
     if let Some(("mongodb" | "mongodb+srv", _)) = url.split_once("://") {
         // The options may hold secrets too.
         let shown = without_secrets(url.split_once('?').map_or(url, |(place, _)| place));
@@ -164,11 +175,12 @@ pub async fn artifacts(url: &str, keys: Keys<'_>) -> Result<Arc<dyn Artifacts>, 
     if url.starts_with("s3://") {
         let location = Location::parse(url).ok_or_else(unsupported)?;
         keys.are_a_pair()?;
-        return Ok(Arc::new(Bucket::open(location, keys, without_secrets(url))?));
+        let bucket = Bucket::open(location, keys, without_secrets(url))?;
+        return Ok(observed::artifacts(Arc::new(bucket)));
     }
     let path = path_of(url, "file", SETTING, MUST_BE)?;
     keys.are_none(url)?;
-    Ok(Arc::new(Folder::open(&path).await?))
+    Ok(observed::artifacts(Arc::new(Folder::open(&path).await?)))
 }
 
 /// Opens the store named by the setting `storage.cache`.
@@ -183,7 +195,8 @@ pub async fn cache(url: &str) -> Result<Cache, StoreError> {
     let shown = without_secrets(url);
     if url == "memory://" {
         let memory = Arc::new(Memory::new());
-        return Ok(Cache { announcements: Arc::clone(&memory) as _, check: memory });
+        let cache = Cache { announcements: Arc::clone(&memory) as _, check: memory };
+        return Ok(observed::cache(cache));
     }
     let is_redis = url.starts_with("redis://") || url.starts_with("rediss://");
     let redis = is_redis.then(|| Redis::open(url, shown.clone()).ok()).flatten();
@@ -201,7 +214,7 @@ pub async fn cache(url: &str) -> Result<Cache, StoreError> {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(store = %shown, error = cause, "going on without: {error}");
     }
-    Ok(cache)
+    Ok(observed::cache(cache))
 }
 
 /// The path in `<scheme>://<path>`, made absolute.

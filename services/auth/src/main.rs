@@ -22,13 +22,13 @@ async fn start() -> anyhow::Result<()> {
     };
     let _telemetry = telemetry::init("auth", &settings.telemetry)?;
     settings.own.resolve(&settings.data_dir);
-    let deps = Deps {
-        accounts: storage::relational(&settings.storage.relational).await?.accounts,
-        clock: Arc::new(SystemClock),
-    };
+    let relational = storage::relational(&settings.storage.relational).await?;
+    let process = Process::default();
+    process.spawn(Arc::new(storage::Vitals::default().relational(&relational)).watch());
+    let deps = Deps { accounts: relational.accounts, clock: Arc::new(SystemClock) };
     let service = build(settings.own.clone(), deps).await?;
     service.first_start().await?.announce();
     let api: Arc<dyn AuthApi> = service;
     let authenticator = Authenticator::new(Arc::clone(&api), Arc::new(SystemClock));
-    Ok(run_service("auth", &settings, &Process::default(), authenticator, api, http).await?)
+    Ok(run_service("auth", &settings, &process, authenticator, api, http).await?)
 }

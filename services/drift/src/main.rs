@@ -22,9 +22,11 @@ async fn start() -> anyhow::Result<()> {
     };
     let _telemetry = telemetry::init("drift", &settings.telemetry)?;
     let documents = storage::documents(&settings.storage.documents).await?;
+    let process = Process::default();
+    process.spawn(Arc::new(storage::Vitals::default().documents(&documents)).watch());
     let deps = Deps { predictions: documents.predictions, clock: Arc::new(SystemClock) };
     let api: Arc<dyn DriftApi> = build(settings.own.clone(), deps)?;
     let auth = clients::auth(&settings.services.auth)?;
     let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
-    Ok(run_service("drift", &settings, &Process::default(), authenticator, api, http).await?)
+    Ok(run_service("drift", &settings, &process, authenticator, api, http).await?)
 }

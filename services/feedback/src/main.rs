@@ -22,6 +22,8 @@ async fn start() -> anyhow::Result<()> {
     };
     let _telemetry = telemetry::init("feedback", &settings.telemetry)?;
     let documents = storage::documents(&settings.storage.documents).await?;
+    let process = Process::default();
+    process.spawn(Arc::new(storage::Vitals::default().documents(&documents)).watch());
     let deps = Deps {
         feedback: documents.feedback,
         predictions: documents.predictions,
@@ -30,5 +32,5 @@ async fn start() -> anyhow::Result<()> {
     let api: Arc<dyn FeedbackApi> = build(settings.own.clone(), deps);
     let auth = clients::auth(&settings.services.auth)?;
     let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
-    Ok(run_service("feedback", &settings, &Process::default(), authenticator, api, http).await?)
+    Ok(run_service("feedback", &settings, &process, authenticator, api, http).await?)
 }

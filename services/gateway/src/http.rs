@@ -29,6 +29,12 @@ const ENGINEER: &[Role] = &[Role::Engineer];
 const ANALYST: &[Role] = &[Role::Analyst];
 const CLIENT: &[Role] = &[Role::Client];
 
+// The routes whose requests are counted as predictions.
+const PREDICT: &str = "/api/v1/models/{model}/predict";
+const INFER: &str = "/v2/models/{model}/infer";
+const INFER_VERSION: &str = "/v2/models/{model}/versions/{version}/infer";
+const PREDICT_DEFAULT: &str = "/predict";
+
 /// The public API: where, for whom, what answers. A route that is not here is not there.
 pub fn routes() -> Vec<PublicRoute> {
     let get = Method::GET;
@@ -37,15 +43,10 @@ pub fn routes() -> Vec<PublicRoute> {
     let delete = Method::DELETE;
     vec![
         // Predictions first: a request is compared with one path after the other.
-        public(post.clone(), "/api/v1/models/{model}/predict", Roles(CLIENT), predict::predict),
-        public(post.clone(), "/v2/models/{model}/infer", Roles(CLIENT), v2::infer),
-        public(
-            post.clone(),
-            "/v2/models/{model}/versions/{version}/infer",
-            Roles(CLIENT),
-            v2::infer_version,
-        ),
-        public(post.clone(), "/predict", Roles(CLIENT), predict::predict_default),
+        public(post.clone(), PREDICT, Roles(CLIENT), predict::predict),
+        public(post.clone(), INFER, Roles(CLIENT), v2::infer),
+        public(post.clone(), INFER_VERSION, Roles(CLIENT), v2::infer_version),
+        public(post.clone(), PREDICT_DEFAULT, Roles(CLIENT), predict::predict_default),
         public(get.clone(), "/livez", Anyone, health::livez),
         public(get.clone(), "/readyz", Anyone, health::readyz),
         public(get.clone(), "/healthz", Anyone, health::livez),
@@ -149,6 +150,7 @@ pub fn configure(
     authenticator: &Arc<Authenticator>,
     limits: TimeLimits,
 ) {
+    predict::begin_counters(&[PREDICT, INFER, INFER_VERSION, PREDICT_DEFAULT]);
     config.app_data(Data::from(Arc::clone(gateway)));
     mount(config, routes(), authenticator, limits);
     config.service(docs::page());

@@ -32,6 +32,15 @@ pub(crate) struct Limits {
     pub(crate) inline_us: u64,
 }
 
+/// How busy an executor is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Requests that wait for a worker.
+    pub(crate) waiting: u64,
+    /// Workers that run something.
+    pub(crate) busy: u64,
+}
+
 /// Worker threads and their queue.
 pub(crate) struct Executor {
     queue: Arc<Queue>,
@@ -53,6 +62,16 @@ impl Executor {
             workers.push(worker);
         }
         Ok(Self { queue, limits, workers })
+    }
+
+    /// What it is doing now.
+    pub(crate) fn load(&self) -> Load {
+        Load { waiting: self.queue.length(), busy: self.queue.busy() }
+    }
+
+    /// Its limits.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Runs a model on `rows` rows.

@@ -22,6 +22,7 @@ pub mod settings;
 mod codec;
 mod executor;
 mod http;
+mod report;
 mod residency;
 #[cfg(test)]
 mod stage;
@@ -56,6 +57,7 @@ const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// Starts the background work: unloading idle versions.
 pub fn background(service: &Arc<Service>, process: &Process) {
+    report::report(service);
     let service = Arc::clone(service);
     process.spawn(async move {
         loop {

@@ -29,8 +29,9 @@ async fn start() -> anyhow::Result<()> {
         artifacts: storage::artifacts(&settings.storage.artifacts, keys).await?,
         onnxruntime: settings::onnxruntime(&settings.data_dir),
     };
-    let service = build(settings.own.clone(), deps)?;
     let process = Process::default();
+    process.spawn(Arc::new(storage::Vitals::default().artifacts(&deps.artifacts)).watch());
+    let service = build(settings.own.clone(), deps)?;
     background(&service, &process);
     let api: Arc<dyn InferenceApi> = service;
     let auth = clients::auth(&settings.services.auth)?;

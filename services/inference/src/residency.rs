@@ -19,6 +19,7 @@ use domain::manifest::Format;
 use domain::{Manifest, Version};
 use models::preprocess::text::Tokenizer;
 use models::{Package, library, onnx};
+use runtime::telemetry::metrics::ComputeMetrics;
 use storage::ports::Artifacts;
 use tokio::sync::{Mutex, Notify};
 
@@ -318,12 +319,13 @@ impl Residency {
             let splittable =
                 manifest.inputs.iter().all(|input| matches!(first(input), Some(-1 | 1)));
             let (batchable, requests) = (manifest.batchable, AtomicU64::default());
+            let counted = ComputeMetrics::new(&target);
             Ok(Held {
                 target,
                 keys: unique(&manifest.labels),
                 manifest,
                 tokenizer,
-                model: Arc::new(Runnable { predictor, batchable, splittable, row_us }),
+                model: Arc::new(Runnable { predictor, batchable, splittable, row_us, counted }),
                 files: version.files,
                 memory_bytes,
                 requests,

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use contracts::inference::{Answered, Loaded, LoadedList, PredictTask, Target};
 use contracts::{ApiError, Call, Deadline, Done, Framed, InferenceApi};
 use domain::{Role, Version};
+use runtime::telemetry::Span;
+use runtime::telemetry::names::keys;
 
 use crate::codec::{self, Bounds};
 use crate::executor::{Executor, Limits};
@@ -20,8 +22,8 @@ const LARGE_BODY: usize = 64 << 10;
 
 /// An inference replica.
 pub struct Service {
-    residency: Residency,
-    executor: Arc<Executor>,
+    pub(crate) residency: Residency,
+    pub(crate) executor: Arc<Executor>,
     bounds: Bounds,
 }
 
@@ -92,13 +94,20 @@ impl Service {
 impl InferenceApi for Service {
     async fn predict(
         &self,
-        call: Call,
+        mut call: Call,
         request: Framed<PredictTask>,
     ) -> Result<Framed<Answered>, ApiError> {
+        let mut span = Span::internal(&mut call.trace, "engine.infer");
         call.require(&[Role::Client, Role::Service])?;
         let Framed { meta: task, body } = request;
+        span.set_text(keys::SPAN_MODEL, &task.target.model);
+        span.set_text(keys::SPAN_VERSION, &task.target.version);
+        span.set_text(keys::PREDICTION_ID, &task.prediction_id);
         let held = self.residency.get(&task.target)?;
-        Ok(self.answer(held, task, body, call.deadline).await?)
+        let answer = self.answer(held, task, body, call.deadline).await;
+        let answer = answer.map_err(ApiError::from).inspect_err(|error| span.failed(error.code))?;
+        span.set(keys::ROWS, i64::from(answer.meta.rows));
+        Ok(answer)
     }
 
     async fn check(&self, call: Call, version: Version) -> Result<Loaded, ApiError> {

@@ -20,7 +20,7 @@ use contracts::inference::Target;
 use contracts::{ApiError, Call, Deadline, ErrorCode};
 use domain::Version;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use runtime::telemetry::{metrics, names as metric};
+use runtime::telemetry::{label, metrics, names as metric};
 
 use crate::replicas::Replicas;
 use crate::settings::ReplicaSettings;
@@ -57,13 +57,18 @@ impl Fleet {
     ) -> Self {
         let members: Arc<ArcSwap<Vec<Arc<Member>>>> = Arc::default();
         let counted = Arc::downgrade(&members);
-        metrics().gauge_by(metric::ROUTER_REPLICAS, "state", move || {
+        metrics().gauge_by(metric::ROUTER_REPLICAS, move |observe| {
             let members = counted.upgrade().map(|members| members.load_full()).unwrap_or_default();
-            let count = |state| members.iter().filter(|member| member.state() == state).count();
-            ["ready", "silent", "half_open", "open"]
-                .map(|state| (state, count(state) as u64))
-                .into()
+            for state in ["ready", "silent", "half_open", "open"] {
+                let count = members.iter().filter(|member| member.state() == state).count();
+                observe(count as u64, &[label("state", state)]);
+            }
         });
+        metrics().router_retries_refused.add(0, &[]);
+        metrics().breaker_opens.add(0, &[]);
+        for reason in ["failed", "slow", "lost", "overloaded"] {
+            metrics().router_retries.add(0, &[label("reason", reason)]);
+        }
         let fleet = Self {
             source,
             members,

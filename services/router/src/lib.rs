@@ -10,6 +10,7 @@ mod fleet;
 mod http;
 mod registration;
 mod replicas;
+mod report;
 mod saved;
 mod service;
 mod settings;
@@ -64,6 +65,7 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     let follower = Arc::clone(service);
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));
+    process.spawn(report::report(service).watch());
 }
 
 /// The service as others hold it.

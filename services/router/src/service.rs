@@ -19,7 +19,8 @@ use contracts::router::{
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
 use domain::prediction::{Decision, Payload};
 use domain::{Model, ModelName, PredictionId, PredictionRecord, Principal, Role, Route, Version};
-use runtime::telemetry::{label, metrics, names, record};
+use runtime::telemetry::names::keys;
+use runtime::telemetry::{Span, label, metrics};
 use storage::StoreError;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ pub struct Service {
     pub(crate) deps: Deps,
     pub(crate) table: Table,
     pub(crate) fleet: Fleet,
-    spool: Arc<Spool>,
+    pub(crate) spool: Arc<Spool>,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -56,10 +57,6 @@ pub struct Service {
 impl Service {
     pub(crate) async fn new(settings: Settings, deps: Deps) -> Result<Arc<Self>, RouterError> {
         let spool = Arc::new(Spool::open(settings.spool.clone())?);
-        // The metrics outlive the service: they must not hold the spool's lock.
-        let watched = Arc::downgrade(&spool);
-        let pending = move || watched.upgrade().map_or(0, |spool| spool.pending());
-        metrics().gauge(names::SPOOL_PENDING, pending);
         let load_timeout = Duration::from_secs(settings.load_timeout_s);
         let replicas = Arc::clone(&deps.replicas);
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
@@ -156,28 +153,37 @@ impl Service {
     }
 }
 
+/// Says in a prediction's span what was decided.
+fn describe(span: &mut Span, target: &Target, decision: &Decision, id: PredictionId) {
+    span.set_text(keys::SPAN_MODEL, &target.model);
+    span.set_text(keys::SPAN_VERSION, &target.version);
+    span.set_text(keys::PREDICTION_ID, &id);
+    span.set(keys::REASON, decision.reason.as_str());
+    span.set(keys::PROPENSITY, decision.propensity);
+    span.set(keys::GENERATION, i64::try_from(decision.generation).unwrap_or(i64::MAX));
+}
+
 #[async_trait]
 impl RouterApi for Service {
     async fn predict(
         &self,
-        call: Call,
+        mut call: Call,
         request: Framed<PredictRequest>,
     ) -> Result<Framed<Answered>, ApiError> {
         let start = Instant::now();
+        let mut span = Span::internal(&mut call.trace, "engine.predict");
         let caller = call.require(&[Role::Client])?;
         let Framed { meta: asked, body } = request;
         self.check_unit(asked.unit.as_deref())?;
         let id = PredictionId::new();
         let chosen = self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id);
-        let Choice { version, decision } = chosen.inspect_err(|error| {
+        let Choice { version, decision, counted } = chosen.inspect_err(|error| {
+            span.failed(error.code);
             // The model may be any word of the client's: only known ones become labels.
             metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
         })?;
         let target = target(&version);
-        let labels = [
-            label("model", target.model.to_string()),
-            label("version", target.version.to_string()),
-        ];
+        describe(&mut span, &target, &decision, id);
         let task = PredictTask {
             target: target.clone(),
             prediction_id: id,
@@ -188,17 +194,11 @@ impl RouterApi for Service {
         };
         let request = Framed { meta: task, body };
         let answer = self.fleet.predict(&call, &version, &request).await.inspect_err(|error| {
-            let [model, version] = labels.clone();
-            let kind = label("error_type", error.code.as_str());
-            metrics().model_errors.add(1, &[model, version, kind]);
+            span.failed(error.code);
+            counted.failed(error.code);
         })?;
         let latency = start.elapsed();
-        let metrics = metrics();
-        metrics.model_requests.add(1, &labels);
-        record(&metrics.model_latency, latency, &labels);
-        if let Some(confidence) = answer.meta.confidence {
-            metrics.model_confidence.record(confidence, &labels);
-        }
+        counted.answered(latency, answer.meta.confidence);
         let input = (request.meta.content_type.as_str(), &request.body);
         self.log(caller, &call, input, target, decision, id, &answer, latency);
         Ok(answer)

@@ -12,11 +12,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use shipper::ship;
@@ -59,6 +60,9 @@ pub struct Spool {
     appended: AtomicU64,
     shipped: watch::Sender<u64>,
     wake: Notify,
+    /// When the oldest record that waits was answered, as far as the shipper saw it: seconds since
+    /// 1970; 0 if none does.
+    oldest: AtomicI64,
 }
 
 struct Writer {
@@ -99,6 +103,7 @@ impl Spool {
             appended: AtomicU64::new(0),
             shipped: watch::Sender::new(0),
             wake: Notify::new(),
+            oldest: AtomicI64::new(0),
         };
         let mut waiting = 0;
         let mut position = spool.cursor()?;
@@ -157,6 +162,28 @@ impl Spool {
     /// Records that the log has not got yet.
     pub fn pending(&self) -> u64 {
         self.appended.load(Ordering::Relaxed).saturating_sub(*self.shipped.borrow())
+    }
+
+    /// Size of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.writer().total
+    }
+
+    /// How long the oldest record has waited, as of `now`. What came since the shipper last looked,
+    /// a moment ago, is not counted.
+    pub fn age(&self, now: OffsetDateTime) -> Duration {
+        match self.oldest.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            oldest => {
+                let seconds = now.unix_timestamp().saturating_sub(oldest);
+                Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Notes which record waits longest.
+    fn note_oldest(&self, at: Option<OffsetDateTime>) {
+        self.oldest.store(at.map_or(0, OffsetDateTime::unix_timestamp), Ordering::Relaxed);
     }
 
     /// Waits until all that is appended now is shipped. False if `limit` passes first.

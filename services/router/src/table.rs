@@ -9,6 +9,7 @@ use contracts::{ApiError, ErrorCode};
 use domain::prediction::{Decision, Reason};
 use domain::route::BUCKETS;
 use domain::{ModelName, PredictionId, Route, Version, VersionId};
+use runtime::telemetry::VersionMetrics;
 use storage::ports::{Registry, Routes};
 
 use crate::assignment::{bucket, version_at};
@@ -22,6 +23,8 @@ pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Entry {
     pub(crate) versions: BTreeMap<VersionId, Arc<Version>>,
+    /// Of each version.
+    pub(crate) metrics: BTreeMap<VersionId, Arc<VersionMetrics>>,
     pub(crate) route: Option<Arc<Route>>,
 }
 
@@ -30,6 +33,8 @@ pub(crate) struct Entry {
 pub(crate) struct Choice {
     pub(crate) version: Arc<Version>,
     pub(crate) decision: Decision,
+    /// Where its requests are counted.
+    pub(crate) counted: Arc<VersionMetrics>,
 }
 
 impl Table {
@@ -55,8 +60,13 @@ impl Table {
         for model in read.models {
             entries.insert(model, Entry::default());
         }
+        let current = self.0.load();
         for version in read.versions {
             let entry = entries.entry(version.model.clone()).or_default();
+            let known = current.get(&version.model).and_then(|e| e.metrics.get(&version.version));
+            let metrics =
+                known.map_or_else(|| Arc::new(VersionMetrics::new(&target(&version))), Arc::clone);
+            entry.metrics.insert(version.version, metrics);
             entry.versions.insert(version.version, Arc::new(version));
         }
         for route in read.routes {
@@ -114,9 +124,10 @@ impl Table {
             (None, None) => return Err(no_version(model)),
         };
         let decision = Decision { generation, reason, propensity, unit: unit_kept };
-        let version = entry
+        let (version, counted) = entry
             .versions
             .get(&version)
+            .zip(entry.metrics.get(&version))
             .ok_or_else(|| unknown_version(model, version, entry.versions.keys()))?;
         if !version.enabled {
             return Err(ApiError::new(
@@ -127,7 +138,14 @@ impl Table {
                 ),
             ));
         }
-        Ok(Choice { version: Arc::clone(version), decision })
+        Ok(Choice { version: Arc::clone(version), decision, counted: Arc::clone(counted) })
+    }
+
+    /// Each model's generation in force.
+    pub(crate) fn generations(&self) -> Vec<(ModelName, u64)> {
+        let table = self.0.load();
+        let routes = table.values().filter_map(|entry| entry.route.as_ref());
+        routes.map(|route| (route.model.clone(), route.generation)).collect()
     }
 
     /// All versions.

@@ -109,6 +109,32 @@ fn only_runtime_reads_the_environment_and_sets_up_logs() {
 }
 
 #[test]
+fn only_runtime_sets_up_telemetry() {
+    check("others know OpenTelemetry's API alone, and only libraries need it", |source| {
+        if source.is_in("crates/runtime/") {
+            return None;
+        }
+        let library = source.is_in("crates/clients/") || source.is_in("crates/storage/");
+        let words: &[&str] = if library {
+            &["opentelemetry_sdk", "opentelemetry_otlp", "opentelemetry_prometheus", "set_meter_"]
+        } else {
+            &["opentelemetry"]
+        };
+        mentions(&source.product(), words)
+    });
+}
+
+#[test]
+fn names_of_metrics_are_in_one_place() {
+    check("a metric's name is a constant of `domain::metrics`", |source| {
+        if source.path == "crates/domain/src/metrics.rs" {
+            return None;
+        }
+        mentions(&source.product(), &["\"engine_", "\"http.", "\"process_", "\"model_req"])
+    });
+}
+
+#[test]
 fn only_main_chooses_a_transport() {
     check("a service names `clients` in its `main.rs` only", |source| {
         let of_service = source.is_in("services/") && !source.path.ends_with("/src/main.rs");

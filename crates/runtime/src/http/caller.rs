@@ -83,7 +83,6 @@ async fn authenticate(
     authenticator: &Arc<Authenticator>,
     request_timeout: Duration,
 ) -> Result<Call, ApiError> {
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let asked = match request.headers().get(DEADLINE) {
         None => None,
         Some(value) => {
@@ -100,9 +99,7 @@ async fn authenticate(
     let request_id = request.extensions().get::<RequestId>().cloned();
     let mut call = Call {
         request_id: request_id.unwrap_or_else(RequestId::new),
-        trace: text("traceparent")
-            .and_then(|parent| TraceContext::accept(parent, text("tracestate").unwrap_or_default()))
-            .unwrap_or_default(),
+        trace: request.extensions().get::<TraceContext>().cloned().unwrap_or_default(),
         principal: None,
         token: None,
         deadline: Deadline::after(

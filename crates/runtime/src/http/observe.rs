@@ -7,13 +7,16 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
-use contracts::TraceContext;
+use contracts::{ErrorCode, TraceContext};
 
 use super::access::{Allowed, matched_path};
 use super::caller::{REQUEST_ID, request_id};
 use super::client::client_address;
 use super::problem::{ErrorFace, bounded, problem_json, translate};
-use crate::telemetry::{label, metrics, record};
+use crate::telemetry::metrics::Active;
+use crate::telemetry::names::keys;
+use crate::telemetry::traces::Answer;
+use crate::telemetry::{Span, label, metrics, record};
 
 /// Whether requests are logged.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +27,15 @@ pub(super) async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let start = Instant::now();
+    let active = Active::new(request.method().as_str());
     let id = request_id(request.request());
     request.extensions_mut().insert(id.clone());
+    let (mut span, trace) = begin_span(&request, &active);
     let answer = next.call(request).await?;
+    let mut failure = None;
     let mut answer = match answer.response().error().map(translate) {
         Some(error) => {
+            failure = Some(error.code);
             let (request, _) = answer.into_parts();
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
             let mut response = face(&request, &bounded(error), id.as_str());
@@ -44,26 +51,59 @@ pub(super) async fn observe(
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         answer.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
     }
-    report(&answer, id.as_str(), start.elapsed());
+    report(&answer, &active, id.as_str(), start.elapsed(), failure, &trace, &mut span);
     Ok(answer)
 }
 
+/// Probes and scrapes come all the time, and nobody wants their traces.
+const UNTRACED: [&str; 5] = ["/livez", "/metrics", "/readyz", "/healthz", "/health"];
+
+/// The span of the request, and the trace that goes on from it.
+fn begin_span(request: &ServiceRequest, active: &Active) -> (Span, TraceContext) {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let mut trace = text("traceparent")
+        .and_then(|parent| TraceContext::accept(parent, text("tracestate").unwrap_or_default()))
+        .unwrap_or_default();
+    let span = if UNTRACED.contains(&request.path()) {
+        Span::default()
+    } else {
+        Span::server(&mut trace, active.method())
+    };
+    if !trace.parent.is_empty() {
+        request.extensions_mut().insert(trace.clone());
+    }
+    (span, trace)
+}
+
 /// Counts the request, and logs it.
-fn report(answer: &ServiceResponse<BoxBody>, id: &str, time: Duration) {
+fn report(
+    answer: &ServiceResponse<BoxBody>,
+    active: &Active,
+    id: &str,
+    time: Duration,
+    failure: Option<ErrorCode>,
+    trace: &TraceContext,
+    span: &mut Span,
+) {
     let request = answer.request();
     let route = matched_path(request);
     let status = answer.status().as_u16();
-    let method = known_method(request.method().as_str());
+    let method = active.method();
+    let error = failure.map_or("_OTHER", ErrorCode::as_str);
     let labels = [
-        label("http.request.method", method),
-        label("http.route", route.clone()),
-        label("http.response.status_code", i64::from(status)),
-        label("url.scheme", "http"),
+        label(keys::METHOD, method),
+        label(keys::ROUTE, route.clone()),
+        label(keys::STATUS_CODE, i64::from(status)),
+        label(keys::SCHEME, "http"),
+        label(keys::ERROR, error),
     ];
-    record(&metrics().http_duration, time, &labels);
+    // The convention has the last one for failures of the server only.
+    let count = if status >= 500 { labels.len() } else { labels.len() - 1 };
+    record(&metrics().http_duration, time, labels.get(..count).unwrap_or_default());
+    let path = request.path();
+    span.answered(&Answer { method, route: &route, path, status, request_id: id, failure });
     if request.app_data::<AccessLog>().is_some_and(|AccessLog(on)| *on) {
-        let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-        let trace = trace.and_then(|parent| TraceContext::accept(parent, ""));
+        let trace_id = trace.trace_id();
         tracing::info!(
             target: "access",
             method,
@@ -72,15 +112,7 @@ fn report(answer: &ServiceResponse<BoxBody>, id: &str, time: Duration) {
             duration_ms = time.as_secs_f64() * 1000.0,
             client.address = client_address(request).map(tracing::field::display),
             request.id = id,
-            trace.id = trace.as_ref().map(TraceContext::trace_id),
+            trace.id = (!trace_id.is_empty()).then_some(trace_id),
         );
     }
-}
-
-/// Bounds the label: a client may send any word as a method.
-fn known_method(method: &str) -> &'static str {
-    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
-        .into_iter()
-        .find(|known| *known == method)
-        .unwrap_or("_OTHER")
 }

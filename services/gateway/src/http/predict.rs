@@ -136,6 +136,16 @@ pub(super) async fn whole_body(
     })
 }
 
+/// Puts the counters of these routes at zero, so that the first failure is seen as an increase.
+pub(super) fn begin_counters(endpoints: &[&'static str]) {
+    for endpoint in endpoints {
+        for status in ["2xx", "4xx", "5xx"] {
+            let labels = [label("endpoint", *endpoint), label("status", status)];
+            metrics().prediction_requests.add(0, &labels);
+        }
+    }
+}
+
 /// Hands a prediction to the router, and its answer to the client.
 pub(super) async fn send(
     gateway: &Gateway,

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use contracts::Deadline;
 use models::Tensor;
+use runtime::telemetry::metrics;
 use tokio::sync::oneshot;
 
 use super::runnable::{Ran, Runnable};
@@ -83,6 +85,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
     limit: usize,
+    /// Workers that run something now.
+    busy: AtomicU64,
 }
 
 #[derive(Default)]
@@ -93,11 +97,21 @@ struct State {
 
 impl Queue {
     pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), limit }
+        Self { state: Mutex::default(), filled: Condvar::new(), limit, busy: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Jobs that wait.
+    pub(super) fn length(&self) -> u64 {
+        self.lock().jobs.len() as u64
+    }
+
+    /// Workers that run something now.
+    pub(super) fn busy(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// Puts a job at the end; refuses it at once if the queue is full of wanted ones.
@@ -107,6 +121,7 @@ impl Queue {
             state.jobs.retain(Job::wanted);
         }
         if state.jobs.len() >= self.limit || state.closed {
+            metrics().inference_rejected.add(1, &[]);
             return Err(InferenceError::Overloaded);
         }
         state.jobs.push_back(job);
@@ -139,6 +154,7 @@ impl Queue {
                     }
                 }
             };
+            self.busy.fetch_add(1, Ordering::Relaxed);
             match job {
                 Job::Offload(work) => {
                     drop(state);
@@ -152,6 +168,7 @@ impl Queue {
                     run(batch, batch_rows);
                 }
             }
+            self.busy.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

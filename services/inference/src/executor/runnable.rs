@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use models::{ModelError, Predictor, Tensor};
+use runtime::telemetry::metrics::ComputeMetrics;
 
 use crate::InferenceError;
 
@@ -17,6 +18,8 @@ pub(crate) struct Runnable {
     pub(crate) splittable: bool,
     /// One row, measured while warming, microseconds.
     pub(crate) row_us: u64,
+    /// Where its runs are counted.
+    pub(crate) counted: ComputeMetrics,
 }
 
 /// Outputs of a run.
@@ -31,7 +34,9 @@ pub(crate) struct Ran {
 impl Runnable {
     /// Runs all rows at once.
     pub(crate) fn run(&self, inputs: Vec<Tensor>) -> Result<Ran, InferenceError> {
-        timed(|| self.predictor.run(inputs))
+        let begun = Instant::now();
+        let outputs = catch_unwind(AssertUnwindSafe(|| self.predictor.run(inputs)));
+        self.finish(begun, outputs.unwrap_or_else(|_panic| Err(panicked())))
     }
 
     /// As [`run`](Self::run), if a session is free.
@@ -40,9 +45,20 @@ impl Runnable {
         let answer = catch_unwind(AssertUnwindSafe(|| self.predictor.try_run(inputs)));
         match answer {
             Ok(None) => None,
-            Ok(Some(outputs)) => Some(finish(begun, outputs)),
-            Err(_panic) => Some(finish(begun, Err(panicked()))),
+            Ok(Some(outputs)) => Some(self.finish(begun, outputs)),
+            Err(_panic) => Some(self.finish(begun, Err(panicked()))),
         }
+    }
+
+    fn finish(
+        &self,
+        begun: Instant,
+        outputs: Result<Vec<Tensor>, ModelError>,
+    ) -> Result<Ran, InferenceError> {
+        let time = begun.elapsed();
+        self.counted.ran(time);
+        let compute_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Ok(Ran { outputs: outputs?, compute_us })
     }
 
     /// Runs any number of rows: `most` at once if the model is batchable, one by one if not. Stops
@@ -89,17 +105,6 @@ fn stack(all: &mut [Tensor], more: Vec<Tensor>) -> Result<(), InferenceError> {
         })?;
     }
     Ok(())
-}
-
-fn timed(run: impl FnOnce() -> Result<Vec<Tensor>, ModelError>) -> Result<Ran, InferenceError> {
-    let begun = Instant::now();
-    let outputs = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_panic| Err(panicked()));
-    finish(begun, outputs)
-}
-
-fn finish(begun: Instant, outputs: Result<Vec<Tensor>, ModelError>) -> Result<Ran, InferenceError> {
-    let compute_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Ok(Ran { outputs: outputs?, compute_us })
 }
 
 fn panicked() -> ModelError {

@@ -67,10 +67,21 @@ impl Predictor for Shared {
     }
 }
 
+fn counted() -> runtime::telemetry::metrics::ComputeMetrics {
+    let (model, version) = ("echo".parse().unwrap(), "1".parse().unwrap());
+    runtime::telemetry::metrics::ComputeMetrics::new(&contracts::inference::Target {
+        model,
+        version,
+    })
+}
+
 fn model(row_us: u64, batchable: bool) -> (Arc<Echo>, Arc<Runnable>) {
     let echo = Arc::new(Echo::default());
     let predictor = Box::new(Shared(Arc::clone(&echo)));
-    (echo, Arc::new(Runnable { predictor, batchable, splittable: true, row_us }))
+    (
+        echo,
+        Arc::new(Runnable { predictor, batchable, splittable: true, row_us, counted: counted() }),
+    )
 }
 
 fn rows(values: &[f32]) -> Vec<Tensor> {

@@ -56,6 +56,7 @@ pub(crate) async fn ship(spool: Arc<Spool>, log: Arc<dyn PredictionLog>, stop: C
 async fn ship_batch(spool: &Arc<Spool>, log: &Arc<dyn PredictionLog>) -> Result<u64, RouterError> {
     let batch =
         blocking(spool, |spool| spool.read(spool.cursor()?, spool.settings.batch.get())).await?;
+    spool.note_oldest(batch.records.first().map(|record| record.at));
     if batch.taken == 0 {
         return Ok(0);
     }
@@ -66,6 +67,10 @@ async fn ship_batch(spool: &Arc<Spool>, log: &Arc<dyn PredictionLog>) -> Result<
     }
     let (end, taken) = (batch.end, batch.taken);
     blocking(spool, move |spool| spool.advance(end, taken)).await?;
+    metrics().spool_shipped.add(taken, &[]);
+    if spool.pending() == 0 {
+        spool.note_oldest(None);
+    }
     Ok(taken)
 }
 

@@ -1,0 +1,147 @@
+//! Ports whose operations are measured: how long each took, and what came of it.
+//!
+//! Here is OpenTelemetry's API alone: it does nothing unless the process set telemetry up.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::metrics as names;
+use domain::{
+    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+};
+use opentelemetry::metrics::Histogram;
+use opentelemetry::{KeyValue, global};
+use time::OffsetDateTime;
+
+use crate::StoreError;
+use crate::ports::{
+    Accounts, Announcements, Artifacts, FeedbackStore, Listener, PredictionLog, Registry, Routes,
+};
+use crate::stores::{Cache, Documents, Relational};
+
+static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let meter = global::meter("decision-engine");
+    let duration = meter.f64_histogram(names::STORE_DURATION).with_unit("s");
+    duration.with_boundaries(names::SECONDS.to_vec()).build()
+});
+
+/// A port that is measured.
+struct Observed<T: ?Sized>(Arc<T>);
+
+pub(crate) fn relational(store: Relational) -> Relational {
+    Relational {
+        accounts: Arc::new(Observed(store.accounts)),
+        registry: Arc::new(Observed(store.registry)),
+        routes: Arc::new(Observed(store.routes)),
+        ..store
+    }
+}
+
+pub(crate) fn documents(store: Documents) -> Documents {
+    Documents {
+        predictions: Arc::new(Observed(store.predictions)),
+        feedback: Arc::new(Observed(store.feedback)),
+        ..store
+    }
+}
+
+pub(crate) fn cache(store: Cache) -> Cache {
+    Cache { announcements: Arc::new(Observed(store.announcements)), ..store }
+}
+
+pub(crate) fn artifacts(store: Arc<dyn Artifacts>) -> Arc<dyn Artifacts> {
+    Arc::new(Observed(store))
+}
+
+async fn measured<T>(
+    store: &'static str,
+    operation: &'static str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    let result = work.await;
+    let labels = [
+        KeyValue::new("store", store),
+        KeyValue::new("operation", operation),
+        KeyValue::new("outcome", outcome(&result)),
+    ];
+    DURATION.record(began.elapsed().as_secs_f64(), &labels);
+    result
+}
+
+/// What came of it, as a caller would tell it apart.
+fn outcome<T>(result: &Result<T, StoreError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(StoreError::Conflict { .. }) => "conflict",
+        Err(StoreError::NotFound { .. }) => "not_found",
+        Err(StoreError::Invalid { .. }) => "invalid",
+        Err(StoreError::Unavailable { .. }) => "unavailable",
+        Err(_) => "failed",
+    }
+}
+
+/// Each operation hands on to the port within.
+macro_rules! observed {
+    ($store:literal: $port:ident {
+        $($method:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)+
+    }) => {
+        #[async_trait]
+        impl $port for Observed<dyn $port> {
+            $(async fn $method(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
+                measured($store, stringify!($method), self.0.$method($($argument),*)).await
+            })+
+        }
+    };
+}
+
+observed! { "relational": Accounts {
+    create_user(user: User) -> ();
+    user_by_name(username: &str) -> Option<User>;
+    users() -> Vec<User>;
+} }
+
+observed! { "relational": Registry {
+    create_model(model: Model) -> ();
+    model(name: &ModelName) -> Option<Model>;
+    models() -> Vec<Model>;
+    create_version(version: Version) -> Version;
+    versions(model: Option<&ModelName>) -> Vec<Version>;
+    set_alias(model: &ModelName, alias: &str, version: Option<VersionId>) -> ();
+    set_enabled(model: &ModelName, version: Option<VersionId>, enabled: bool) -> ();
+} }
+
+observed! { "relational": Routes {
+    route(model: &ModelName) -> Option<Route>;
+    routes() -> Vec<Route>;
+    put_route(route: Route) -> ();
+} }
+
+observed! { "documents": PredictionLog {
+    append(records: &[PredictionRecord]) -> ();
+    get(id: PredictionId) -> Option<PredictionRecord>;
+    since(model: &ModelName, since: OffsetDateTime, limit: u32) -> Vec<PredictionRecord>;
+} }
+
+observed! { "documents": FeedbackStore {
+    add(feedback: Feedback) -> bool;
+    of_prediction(id: PredictionId) -> Vec<Feedback>;
+} }
+
+observed! { "artifacts": Artifacts {
+    put(bytes: Bytes) -> String;
+    get(sha256: &str) -> Bytes;
+} }
+
+#[async_trait]
+impl Announcements for Observed<dyn Announcements> {
+    async fn announce(&self, topic: &str) -> Result<(), StoreError> {
+        measured("cache", "announce", self.0.announce(topic)).await
+    }
+
+    fn listen(&self) -> Listener {
+        self.0.listen()
+    }
+}
