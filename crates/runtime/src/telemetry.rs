@@ -57,7 +57,8 @@ pub struct Guard {
 /// If a setting cannot be used, or it was set up before.
 pub fn init(service: &'static str, settings: &Telemetry) -> Result<Guard, RuntimeError> {
     let failed = |error: &dyn std::fmt::Display| RuntimeError::Telemetry(error.to_string());
-    let filter = EnvFilter::try_new(&settings.level)
+    // Its library tells of its own set-up, which is nobody's business.
+    let filter = EnvFilter::try_new(format!("opentelemetry=warn,{}", settings.level))
         .map_err(|error| failed(&format!("level `{}`: {error}", settings.level)))?;
     let (writer, guard) = tracing_appender::non_blocking(Paced(BufWriter::new(io::stderr())));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
