@@ -22,7 +22,8 @@ upstream() {
     echo "upstream gateway {"
     echo "    zone gateway 256k;"
     echo "    least_conn;"
-    limits="max_fails=1 fail_timeout=2s"
+    # Longer than it takes to learn that a replica is gone, so that it is not tried again before.
+    limits="max_fails=1 fail_timeout=3s"
     if [ -z "$1" ]; then
         echo "    resolver ${NGINX_RESOLVER:-127.0.0.11} valid=2s;"
         echo "    server $gateway resolve $limits;"
@@ -43,10 +44,17 @@ resolves() {
         awk -F. '{ exit !($1 * 1000000 + $2 * 1000 + $3 >= 1027003) }'
 }
 
+# Takes the configuration as it is now: what was taken away from it is gone here too.
+take() {
+    for file in "$folder"/*.conf; do
+        if [ "$file" != "$folder/upstream.conf" ]; then rm -f "$file"; fi
+    done
+    cp "$here"/*.conf "$folder/"
+}
+
 say() { echo "start.sh: $*" >&2; }
 
-mkdir -p "$folder"
-cp "$here"/*.conf "$folder/"
+take
 
 trap 'exit 0' TERM INT QUIT
 if resolves; then
@@ -83,7 +91,7 @@ while kill -0 "$nginx" 2>/dev/null; do
         say "gateways:" $known
         kill -HUP "$nginx"
     elif [ -n "$again" ]; then
-        cp "$here"/*.conf "$folder/"
+        take
         say "reading the configuration again"
         # If it is wrong, nginx says why and goes on with what it has.
         kill -HUP "$nginx"
