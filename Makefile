@@ -1,9 +1,10 @@
 # `make` prints the targets. Each is a few lines over cargo, so that nobody needs make.
 .DEFAULT_GOAL := help
-.PHONY: help run onnxruntime build test test-servers test-deploy lint fmt bench openapi secrets up down
+.PHONY: help run onnxruntime build test test-servers test-deploy lint fmt bench load load-compare openapi secrets up down
 
 PYTHON ?= python3
 VENV := target/venv-tests
+VENV_LOAD := target/venv-load
 
 help: ## Print this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +45,22 @@ fmt: ## Format the code.
 
 bench: onnxruntime ## Measure the engine's own part of a prediction against a bare handler (release build).
 	cargo bench --locked -p all-in-one
+
+load: target/tools/bin/oha ## Load a running engine: RATE=500 for an open loop; URL, MODEL, BODY, ... as tests/load/load.py says.
+	@$(PYTHON) tests/load/load.py
+
+load-compare: onnxruntime test-servers target/tools/bin/oha $(VENV_LOAD)/ready ## Measure all topologies beside FastAPI + scikit-learn (release build).
+	cargo build --release --locked --workspace --bins
+	cargo bench --locked --workspace --bench load
+
+# Under the MIT licence. Without TLS, which would need more to build.
+target/tools/bin/oha:
+	cargo install oha --version 1.16.0 --locked --no-default-features --root target/tools
+
+$(VENV_LOAD)/ready: tests/load/fastapi/requirements.txt
+	$(PYTHON) -m venv $(VENV_LOAD)
+	$(VENV_LOAD)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 openapi: build ## Write the generated descriptions of the API anew.
 	UPDATE=1 cargo test --locked -p e2e -- generated

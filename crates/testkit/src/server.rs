@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// Starts a command in `folder`, where its log goes. `end` is the signal that ends it at once.
-    pub(crate) fn spawn(
+    pub fn spawn(
         name: &str,
         mut command: Command,
         end: &'static str,

@@ -55,6 +55,8 @@ pub struct Setup {
     pub routers: usize,
     /// Gateways, where these run apart. Several stand behind nginx.
     pub gateways: usize,
+    /// Whether one gateway stands behind nginx, too.
+    pub nginx: bool,
     /// Whether the sample models are registered (embedded only).
     pub demo: bool,
     /// Where state lives, for services that run apart. Made at the start where it is not given.
@@ -74,8 +76,16 @@ impl Setup {
             ("ENGINE__ROUTER__POLL_INTERVAL_S", "1"),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        let (replicas, routers, gateways) = (3, 2, 2);
-        Self { topology, replicas, routers, gateways, demo: false, stores: None, settings }
+        Self {
+            topology,
+            replicas: 3,
+            routers: 2,
+            gateways: 2,
+            nginx: false,
+            demo: false,
+            stores: None,
+            settings,
+        }
     }
 
     /// Sets one more.
@@ -147,7 +157,7 @@ impl Setup {
             let url = format!("http://{address}");
             servers.push(Server::start(name, service, &[], &environment, folder, url));
         }
-        if self.gateways > 1 {
+        if self.gateways > 1 || self.nginx {
             let gateways = places.iter().filter(|(_, service, _)| *service == "gateway");
             let gateways: Vec<&str> = gateways.map(|(_, _, address)| address.as_str()).collect();
             servers.push(crate::nginx::start(folder, &gateways));

@@ -15,18 +15,17 @@
     reason = "a benchmark fails by panicking and prints its table"
 )]
 
+#[path = "http/bare.rs"]
+mod bare;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result, ensure};
-use models::{Package, Predictor, Tensor, Values};
-use serde::Deserialize;
 use serde_json::json;
 
 const CONNECTIONS: usize = 8;
@@ -40,7 +39,7 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/iris");
 fn main() -> Result<()> {
     // The bare server is this program, started again.
     if let Some(address) = std::env::var_os("BARE_SERVER") {
-        return bare_server(&address.to_string_lossy());
+        return bare::serve(&address.to_string_lossy(), Path::new(MODEL), Path::new(LIBRARY));
     }
     let folder = tempfile::tempdir()?;
     let bare = Server::bare()?;
@@ -215,54 +214,4 @@ impl Drop for Server {
 
 fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-#[derive(Deserialize)]
-struct Question {
-    features: Vec<f32>,
-}
-
-/// The least that serves the model: parse, run, answer.
-fn bare_server(address: &str) -> Result<()> {
-    models::library::start(Some(Path::new(LIBRARY)), &[])?;
-    let model = std::fs::read(format!("{MODEL}/model.onnx"))?;
-    let labels = std::fs::read(format!("{MODEL}/labels.json"))?;
-    let files =
-        [("model.onnx".to_owned(), model.into()), ("labels.json".to_owned(), labels.into())];
-    let package = Package::assemble("iris", None, files.into())?;
-    let predictor: Arc<dyn Predictor> = Arc::from(package.predictor(2, Duration::from_secs(60))?);
-    let labels = package.manifest.labels.clone();
-    let server = HttpServer::new(move || {
-        let (predictor, labels) = (Arc::clone(&predictor), labels.clone());
-        App::new().route("/health", web::get().to(HttpResponse::Ok)).route(
-            "/predict",
-            web::post().to(move |question: web::Json<Question>| {
-                let (predictor, labels) = (Arc::clone(&predictor), labels.clone());
-                async move { answer(&*predictor, &labels, question.into_inner().features) }
-            }),
-        )
-    })
-    .workers(2)
-    .bind(address)?
-    .run();
-    Ok(actix_web::rt::System::new().block_on(server)?)
-}
-
-fn answer(predictor: &dyn Predictor, labels: &[String], features: Vec<f32>) -> HttpResponse {
-    let input =
-        Tensor { name: "input".to_owned(), shape: vec![1, 4], values: Values::Fp32(features) };
-    let Ok(outputs) = predictor.run(vec![input]) else {
-        return HttpResponse::InternalServerError().finish();
-    };
-    let Some(Values::Fp32(probabilities)) = outputs.get(1).map(|output| &output.values) else {
-        return HttpResponse::InternalServerError().finish();
-    };
-    let best =
-        (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-    let best = best.unwrap_or_default();
-    HttpResponse::Ok().json(json!({
-        "prediction": best,
-        "label": labels[best],
-        "confidence": probabilities[best],
-    }))
 }
