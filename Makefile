@@ -53,9 +53,9 @@ load-compare: onnxruntime test-servers target/tools/bin/oha $(VENV_LOAD)/ready #
 	cargo build --release --locked --workspace --bins
 	cargo bench --locked --workspace --bench load
 
-# Under the MIT licence. Without TLS, which would need more to build.
+# Under the MIT licence.
 target/tools/bin/oha:
-	cargo install oha --version 1.16.0 --locked --no-default-features --root target/tools
+	cargo install oha --version 1.16.0 --locked --root target/tools
 
 $(VENV_LOAD)/ready: tests/load/fastapi/requirements.txt
 	$(PYTHON) -m venv $(VENV_LOAD)
