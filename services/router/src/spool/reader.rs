@@ -32,12 +32,15 @@ impl Spool {
 
     /// Reads up to `limit` records from `position` on.
     pub(super) fn read(&self, mut position: Position, limit: usize) -> io::Result<Batch> {
+        // Before the writer is asked where it is: so all but its own file are whole. A file begun in
+        // between is for the next read.
+        let segments = segments(&self.dir)?;
         let (active, active_length) = {
             let writer = self.writer();
             (writer.segment, writer.length)
         };
         let mut batch = Batch { records: Vec::new(), taken: 0, end: position };
-        for segment in segments(&self.dir)? {
+        for segment in segments {
             if segment < position.segment {
                 continue;
             }

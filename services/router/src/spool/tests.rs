@@ -159,3 +159,26 @@ fn a_folder_has_one_owner() {
     let _spool = Spool::open(settings(folder.path())).unwrap();
     assert!(Spool::open(settings(folder.path())).is_err());
 }
+
+#[test]
+fn what_is_appended_while_another_reads_is_read_once() {
+    const RECORDS: u64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let spool =
+        Spool::open(SpoolSettings { max_bytes: 1 << 30, ..settings(folder.path()) }).unwrap();
+    let body = serde_json::to_vec(&record()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..RECORDS).for_each(|_| spool.append(&body).unwrap()));
+        let mut taken = 0;
+        loop {
+            let all = spool.appended.load(Ordering::Relaxed) == RECORDS;
+            let batch = spool.read(spool.cursor().unwrap(), usize::MAX).unwrap();
+            spool.advance(batch.end, batch.taken).unwrap();
+            taken += batch.taken;
+            if all && batch.taken == 0 {
+                break;
+            }
+        }
+        assert_eq!(taken, RECORDS);
+    });
+}
