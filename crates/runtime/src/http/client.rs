@@ -27,7 +27,7 @@ impl FromStr for TrustedProxies {
     fn from_str(text: &str) -> Result<Self, String> {
         let network = |word: &str| {
             let address = word.parse::<IpAddr>().map(IpNet::from);
-            address.or_else(|_| word.parse()).map_err(|_| {
+            address.or_else(|_no_address| word.parse()).map_err(|_neither| {
                 format!(
                     "`{word}` is neither an address nor a network: write `10.0.0.7` or `10.0.0.0/8`"
                 )
