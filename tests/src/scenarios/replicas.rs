@@ -152,16 +152,20 @@ fn when_the_spool_is_full_predictions_go_on_and_lost_records_are_counted() {
                 .expect_status(200);
         }
         let router = client.at(&engine.server("router").url);
-        let metrics = router.get("/metrics").await.expect_status(200).text();
-        let line =
-            metrics.lines().find(|line| line.starts_with("engine_spool_dropped_records_total"));
-        let dropped: u64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        let metric = async |name: &str| {
+            let metrics = router.get("/metrics").await.expect_status(200).text();
+            let line = metrics.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        let dropped = metric("engine_spool_dropped_records_total").await;
         assert!((1..100).contains(&dropped), "{dropped} of 100 were dropped");
         let said = engine.logs().matches("predictions are not logged from here on").count();
         assert_eq!(said, 1, "once, not for each");
         assert!(engine.logs().contains("router.spool.max_bytes"), "with the setting's name");
         mongo.start_again().await;
         logged(&client, 100 - dropped).await;
+        let free = || async { (metric("engine_spool_pending_records").await == 0).then_some(()) };
+        until("the spool is free again", Duration::from_secs(30), free).await;
         client.predict("iris", &json!({"features": [5.1, 3.5, 1.4, 0.2]})).await.expect_status(200);
         logged(&client, 101 - dropped).await;
     });
