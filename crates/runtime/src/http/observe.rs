@@ -102,7 +102,9 @@ fn report(
     record(&metrics().http_duration, time, labels.get(..count).unwrap_or_default());
     let path = request.path();
     span.answered(&Answer { method, route: &route, path, status, request_id: id, failure });
-    if request.app_data::<AccessLog>().is_some_and(|AccessLog(on)| *on) {
+    // Whoever watches asks every few seconds, for ever.
+    let watching = status < 400 && matches!(path, "/livez" | "/readyz" | "/metrics");
+    if !watching && request.app_data::<AccessLog>().is_some_and(|AccessLog(on)| *on) {
         let trace_id = trace.trace_id();
         tracing::info!(
             target: "access",
