@@ -55,6 +55,8 @@ pub struct Spool {
     dir: PathBuf,
     settings: SpoolSettings,
     _lock: File,
+    /// Written in place, so that a full disk does not stop it.
+    cursor: File,
     writer: Mutex<Writer>,
     /// Records appended, and shipped, since this process began, those it found waiting included.
     appended: AtomicU64,
@@ -71,6 +73,8 @@ struct Writer {
     length: u64,
     /// Size of all files.
     total: u64,
+    /// Whether the disk did not take the last record.
+    starved: bool,
 }
 
 impl Spool {
@@ -88,6 +92,9 @@ impl Spool {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let lock = File::create(dir.join("lock"))?;
         lock.try_lock().map_err(|_cause| io::Error::other("it is in use by another router"))?;
+        let mut kept = OpenOptions::new();
+        kept.write(true).create(true).truncate(false).mode(0o600);
+        let cursor = kept.open(dir.join("cursor"))?;
         let segments = segments(dir)?;
         let next = segments.last().map_or(0, |last| last + 1);
         let file = begin(dir, next)?;
@@ -99,7 +106,8 @@ impl Spool {
             dir: dir.to_owned(),
             settings,
             _lock: lock,
-            writer: Mutex::new(Writer { file, segment: next, length: 0, total }),
+            cursor,
+            writer: Mutex::new(Writer { file, segment: next, length: 0, total, starved: false }),
             appended: AtomicU64::new(0),
             shipped: watch::Sender::new(0),
             wake: Notify::new(),
@@ -107,6 +115,8 @@ impl Spool {
         };
         let mut waiting = 0;
         let mut position = spool.cursor()?;
+        // So that the file has its size from now on. It goes without where the disk is full.
+        spool.keep_cursor(position).ok();
         loop {
             let batch = spool.read(position, 1000)?;
             if batch.records.is_empty() {
@@ -139,18 +149,26 @@ impl Spool {
         }
         // Space is freed file by file: one must not be most of it.
         if writer.length >= self.settings.segment_bytes.min(self.settings.max_bytes / 4) {
-            writer.file = begin(&self.dir, writer.segment + 1).map_err(failed)?;
+            match begin(&self.dir, writer.segment + 1) {
+                Ok(file) => writer.file = file,
+                Err(error) => {
+                    writer.starved = true;
+                    return Err(failed(error));
+                }
+            }
             writer.segment += 1;
             writer.length = 0;
         }
         if let Err(error) = writer.file.write_all(&frame) {
             // Take back what may be half written, so that the next record can be read.
             let length = writer.length;
+            writer.starved = true;
             writer.file.set_len(length).map_err(failed)?;
             return Err(failed(error));
         }
         writer.length += size;
         writer.total += size;
+        writer.starved = false;
         drop(writer);
         let appended = self.appended.fetch_add(1, Ordering::Relaxed) + 1;
         if appended - *self.shipped.borrow() >= self.settings.batch.get() as u64 {

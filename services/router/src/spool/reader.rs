@@ -2,11 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
 use domain::PredictionRecord;
 
 use super::{Position, Spool, path, segments};
+
+/// Length of the cursor's file: room for two numbers of any size.
+const CURSOR_BYTES: usize = 80;
 
 /// Records read from the spool.
 pub(super) struct Batch {
@@ -21,6 +25,7 @@ impl Spool {
     /// How far the shipper got.
     pub(super) fn cursor(&self) -> io::Result<Position> {
         match fs::read(self.dir.join("cursor")) {
+            Ok(text) if text.is_empty() => Ok(Position::default()),
             Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the spool's cursor cannot be read: all waiting records are sent again");
                 Position::default()
@@ -59,13 +64,26 @@ impl Spool {
         Ok(batch)
     }
 
+    /// Writes the cursor, always as long, over the one before.
+    pub(super) fn keep_cursor(&self, position: Position) -> io::Result<()> {
+        let text = serde_json::to_string(&position).map_err(io::Error::other)?;
+        self.cursor.write_all_at(format!("{text:<CURSOR_BYTES$}").as_bytes(), 0)
+    }
+
     /// Notes that all before `position` is in the log, and removes files that are done with.
-    pub(super) fn advance(&self, position: Position, taken: u64) -> io::Result<()> {
-        let text = serde_json::to_vec(&position).map_err(io::Error::other)?;
-        let draft = self.dir.join("cursor.new");
-        fs::write(&draft, text)?;
-        fs::rename(draft, self.dir.join("cursor"))?;
-        let active = self.writer().segment;
+    pub(super) fn advance(&self, mut position: Position, taken: u64) -> io::Result<()> {
+        let active = {
+            let mut writer = self.writer();
+            let end = Position { segment: writer.segment, offset: writer.length };
+            if writer.starved && position == end {
+                // The disk takes no more, and this file holds nothing that is still needed.
+                writer.file.set_len(0)?;
+                writer.total = writer.total.saturating_sub(writer.length);
+                (writer.length, position.offset) = (0, 0);
+            }
+            self.keep_cursor(position)?;
+            writer.segment
+        };
         for segment in segments(&self.dir)? {
             if segment < position.segment && segment < active {
                 let done = path(&self.dir, segment);

@@ -182,3 +182,24 @@ fn what_is_appended_while_another_reads_is_read_once() {
         assert_eq!(taken, RECORDS);
     });
 }
+
+#[tokio::test]
+async fn on_a_full_disk_space_is_freed_without_a_new_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = SpoolSettings { segment_bytes: 1 << 18, ..settings(folder.path()) };
+    let spool = Arc::new(Spool::open(large.clone()).unwrap());
+    let log = Arc::new(Log::default());
+    let first = append(&spool);
+    // As when the disk took no other.
+    spool.writer().starved = true;
+    assert_eq!(ship_all(&spool, &log).await, [first]);
+    assert_eq!(spool.writer().total, 0);
+    let second = append(&spool);
+    let third = append(&spool);
+    assert_eq!(ship_all(&spool, &log).await, [first, second, third]);
+    drop(spool);
+    let spool = Arc::new(Spool::open(large).unwrap());
+    assert_eq!(spool.pending(), 0);
+    let fourth = append(&spool);
+    assert_eq!(ship_all(&spool, &log).await, [first, second, third, fourth]);
+}
