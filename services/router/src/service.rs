@@ -347,6 +347,7 @@ impl RouterApi for Service {
         call.require(&[Role::Service])?;
         if change.by != self.id {
             self.refresh().await?;
+            self.know_what_is_loaded().await;
         }
         Ok(Done {})
     }
