@@ -1,9 +1,14 @@
 //! What every adapter makes of a record: the values it keeps beside it, and what it says where one
 //! is missing or does not fit.
 
-use domain::{Feedback, ModelName, Outcome, PredictionRecord, Version, VersionId};
+use domain::{
+    Feedback, Model, ModelName, Outcome, PredictionRecord, Role, User, UserId, Version, VersionId,
+};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
+use crate::error::Cause;
 use crate::{StoreError, json};
 
 /// Nanoseconds since 1970. Moments outside of the years 1677 to 2262 count as the nearest within.
@@ -34,6 +39,48 @@ pub(crate) fn outcome(feedback: &Feedback) -> Result<Outcome, StoreError> {
     })
 }
 
+/// The text of a user's `created_at`.
+pub(crate) fn created_at(user: &User) -> Result<String, StoreError> {
+    user.created_at.format(&Rfc3339).map_err(|cause| StoreError::Invalid {
+        what: "user",
+        id: user.username.clone(),
+        why: format!("`created_at`: {cause}"),
+    })
+}
+
+/// A user from its row: name, id, role, password's hash, when it was made and by whom.
+pub(crate) fn user(
+    row: (String, String, String, String, String, String),
+) -> Result<User, StoreError> {
+    let (username, id, role, password_hash, created_at, created_by) = row;
+    let corrupt = |cause| corrupt_user(&username, cause);
+    let id: Uuid = id.parse().map_err(|cause: uuid::Error| corrupt(cause.into()))?;
+    let created_at =
+        OffsetDateTime::parse(&created_at, &Rfc3339).map_err(|cause| corrupt(cause.into()))?;
+    let role =
+        Role::parse(&role).ok_or_else(|| corrupt(format!("there is no role `{role}`").into()))?;
+    Ok(User { id: UserId::from(id), role, password_hash, created_at, created_by, username })
+}
+
+pub(crate) fn corrupt_user(username: &str, source: Cause) -> StoreError {
+    StoreError::Corrupt { what: "user", id: username.to_owned(), source }
+}
+
+/// A model's record with an alias set to a version, which must be there, or removed.
+pub(crate) fn with_alias(
+    name: &ModelName,
+    record: &str,
+    alias: &str,
+    version: Option<VersionId>,
+) -> Result<String, StoreError> {
+    let mut model: Model = json::read("model", name.as_str(), record)?;
+    match version {
+        Some(version) => model.aliases.insert(alias.to_owned(), version),
+        None => model.aliases.remove(alias),
+    };
+    json::write("model", name.as_str(), &model)
+}
+
 /// Versions from their rows: model, number, whether enabled (which wins over the record), record.
 pub(crate) fn versions(rows: Vec<(String, i64, bool, String)>) -> Result<Vec<Version>, StoreError> {
     let version = |(model, number, enabled, record): (String, i64, bool, String)| {
@@ -53,6 +100,10 @@ pub(crate) fn version_id(model: &ModelName, number: i64) -> Result<VersionId, St
 
 pub(crate) fn id_of(model: &ModelName, version: VersionId) -> String {
     format!("{model}/{version}")
+}
+
+pub(crate) fn taken(what: &'static str, id: &str) -> StoreError {
+    StoreError::Conflict { what, id: id.to_owned(), why: "exists already".to_owned() }
 }
 
 pub(crate) fn no_model(name: &ModelName) -> StoreError {

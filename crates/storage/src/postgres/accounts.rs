@@ -1,15 +1,12 @@
 //! User accounts.
 
 use async_trait::async_trait;
-use domain::{Role, User, UserId};
+use domain::User;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
 
 use super::RelationalServer;
 use crate::StoreError;
-use crate::error::Cause;
+use crate::columns::{self, corrupt_user, taken};
 use crate::ports::Accounts;
 
 /// A row, as the columns are listed in the queries.
@@ -18,11 +15,7 @@ type Row = (Vec<u8>, String, String, Vec<u8>, String, Vec<u8>);
 #[async_trait]
 impl Accounts for RelationalServer {
     async fn create_user(&self, user: User) -> Result<(), StoreError> {
-        let created_at = user.created_at.format(&Rfc3339).map_err(|cause| StoreError::Invalid {
-            what: "user",
-            id: user.username.clone(),
-            why: format!("`created_at`: {cause}"),
-        })?;
+        let created_at = columns::created_at(&user)?;
         let insert = async |connection: &mut PgConnection| {
             sqlx::query(
                 "INSERT INTO users (username, id, role, password_hash, created_at, created_by) \
@@ -40,11 +33,7 @@ impl Accounts for RelationalServer {
         if self.during("create a user", insert).await?.rows_affected() > 0 {
             return Ok(());
         }
-        Err(StoreError::Conflict {
-            what: "user",
-            id: user.username,
-            why: "exists already".to_owned(),
-        })
+        Err(taken("user", &user.username))
     }
 
     async fn user_by_name(&self, username: &str) -> Result<Option<User>, StoreError> {
@@ -77,20 +66,8 @@ impl Accounts for RelationalServer {
 
 fn user_of(row: Row) -> Result<User, StoreError> {
     let (username, id, role, password_hash, created_at, created_by) = row;
-    let read = || -> Result<User, Cause> {
-        let role_known = Role::parse(&role).ok_or_else(|| format!("there is no role `{role}`"))?;
-        Ok(User {
-            id: UserId::from(id.parse::<Uuid>()?),
-            username: String::from_utf8(username.clone())?,
-            role: role_known,
-            password_hash: String::from_utf8(password_hash)?,
-            created_at: OffsetDateTime::parse(&created_at, &Rfc3339)?,
-            created_by: String::from_utf8(created_by)?,
-        })
-    };
-    read().map_err(|cause| StoreError::Corrupt {
-        what: "user",
-        id: String::from_utf8_lossy(&username).into_owned(),
-        source: cause,
-    })
+    let shown = String::from_utf8_lossy(&username).into_owned();
+    let text = |bytes| String::from_utf8(bytes).map_err(|cause| corrupt_user(&shown, cause.into()));
+    let (username, password_hash) = (text(username)?, text(password_hash)?);
+    columns::user((username, id, role, password_hash, created_at, text(created_by)?))
 }

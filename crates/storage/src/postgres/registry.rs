@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::failure::Broken;
 use super::{RelationalServer, begin};
-use crate::columns::{self, id_of, no_model, no_version, version_id};
+use crate::columns::{self, id_of, no_model, no_version, taken, version_id};
 use crate::ports::Registry;
 use crate::{StoreError, json};
 
@@ -25,11 +25,7 @@ impl Registry for RelationalServer {
         if self.during("create a model", insert).await?.rows_affected() > 0 {
             return Ok(());
         }
-        Err(StoreError::Conflict {
-            what: "model",
-            id: name.to_owned(),
-            why: "exists already".to_owned(),
-        })
+        Err(taken("model", name))
     }
 
     async fn model(&self, name: &ModelName) -> Result<Option<Model>, StoreError> {
@@ -147,27 +143,20 @@ async fn update_alias(
     let Some(record) = lock_model(&mut change, name).await? else {
         return Err(no_model(name).into());
     };
-    let mut model: Model = json::read("model", name.as_str(), &record)?;
-    match version {
-        None => {
-            model.aliases.remove(alias);
-        }
-        Some(version) => {
-            let known: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM versions WHERE model = $1 AND version = $2)",
-            )
-            .bind(name.as_str())
-            .bind(i64::from(version.number()))
-            .fetch_one(&mut *change)
-            .await?;
-            if !known {
-                return Err(no_version(name, version).into());
-            }
-            model.aliases.insert(alias.to_owned(), version);
+    if let Some(version) = version {
+        let known: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM versions WHERE model = $1 AND version = $2)",
+        )
+        .bind(name.as_str())
+        .bind(i64::from(version.number()))
+        .fetch_one(&mut *change)
+        .await?;
+        if !known {
+            return Err(no_version(name, version).into());
         }
     }
     sqlx::query("UPDATE models SET record = $1 WHERE name = $2")
-        .bind(json::write("model", name.as_str(), &model)?)
+        .bind(columns::with_alias(name, &record, alias, version)?)
         .bind(name.as_str())
         .execute(&mut *change)
         .await?;

@@ -1,13 +1,11 @@
 //! User accounts.
 
 use async_trait::async_trait;
-use domain::{Role, User, UserId};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
+use domain::User;
 
 use super::RelationalFile;
 use crate::StoreError;
+use crate::columns::{self, taken};
 use crate::ports::Accounts;
 use crate::sqlite::is_taken;
 
@@ -17,11 +15,7 @@ type Row = (String, String, String, String, String, String);
 #[async_trait]
 impl Accounts for RelationalFile {
     async fn create_user(&self, user: User) -> Result<(), StoreError> {
-        let created_at = user.created_at.format(&Rfc3339).map_err(|cause| StoreError::Invalid {
-            what: "user",
-            id: user.username.clone(),
-            why: format!("`created_at`: {cause}"),
-        })?;
+        let created_at = columns::created_at(&user)?;
         let insert = sqlx::query(
             "INSERT INTO users (username, id, role, password_hash, created_at, created_by) \
              VALUES (?, ?, ?, ?, ?, ?)",
@@ -34,11 +28,7 @@ impl Accounts for RelationalFile {
         .bind(user.created_by);
         match insert.execute(&self.0.write).await {
             Ok(_) => Ok(()),
-            Err(cause) if is_taken(&cause) => Err(StoreError::Conflict {
-                what: "user",
-                id: user.username,
-                why: "exists already".to_owned(),
-            }),
+            Err(cause) if is_taken(&cause) => Err(taken("user", &user.username)),
             Err(cause) => Err(self.0.during("create a user")(cause)),
         }
     }
@@ -52,7 +42,7 @@ impl Accounts for RelationalFile {
         .fetch_optional(&self.0.read)
         .await
         .map_err(self.0.during("read a user"))?;
-        row.map(user_of).transpose()
+        row.map(columns::user).transpose()
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
@@ -63,17 +53,6 @@ impl Accounts for RelationalFile {
         .fetch_all(&self.0.read)
         .await
         .map_err(self.0.during("list users"))?;
-        rows.into_iter().map(user_of).collect()
+        rows.into_iter().map(columns::user).collect()
     }
-}
-
-fn user_of(row: Row) -> Result<User, StoreError> {
-    let (username, id, role, password_hash, created_at, created_by) = row;
-    let corrupt = |cause| StoreError::Corrupt { what: "user", id: username.clone(), source: cause };
-    let id: Uuid = id.parse().map_err(|cause: uuid::Error| corrupt(cause.into()))?;
-    let created_at =
-        OffsetDateTime::parse(&created_at, &Rfc3339).map_err(|cause| corrupt(cause.into()))?;
-    let role =
-        Role::parse(&role).ok_or_else(|| corrupt(format!("there is no role `{role}`").into()))?;
-    Ok(User { id: UserId::from(id), role, password_hash, created_at, created_by, username })
 }

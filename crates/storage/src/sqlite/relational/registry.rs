@@ -5,7 +5,7 @@ use domain::{Model, ModelName, Version, VersionId};
 use sqlx::SqliteConnection;
 
 use super::RelationalFile;
-use crate::columns::{self, id_of, no_model, no_version, version_id};
+use crate::columns::{self, id_of, no_model, no_version, taken, version_id};
 use crate::ports::Registry;
 use crate::sqlite::is_taken;
 use crate::{StoreError, json};
@@ -19,11 +19,7 @@ impl Registry for RelationalFile {
             sqlx::query("INSERT INTO models (name, record) VALUES (?, ?)").bind(name).bind(record);
         match insert.execute(&self.0.write).await {
             Ok(_) => Ok(()),
-            Err(cause) if is_taken(&cause) => Err(StoreError::Conflict {
-                what: "model",
-                id: name.to_owned(),
-                why: "exists already".to_owned(),
-            }),
+            Err(cause) if is_taken(&cause) => Err(taken("model", name)),
             Err(cause) => Err(self.0.during("create a model")(cause)),
         }
     }
@@ -97,28 +93,21 @@ impl Registry for RelationalFile {
         let Some(record) = record else {
             return Err(no_model(name));
         };
-        let mut model: Model = json::read("model", name.as_str(), &record)?;
-        match version {
-            None => {
-                model.aliases.remove(alias);
-            }
-            Some(version) => {
-                let known: bool = sqlx::query_scalar(
-                    "SELECT EXISTS (SELECT 1 FROM versions WHERE model = ? AND version = ?)",
-                )
-                .bind(name.as_str())
-                .bind(version.number())
-                .fetch_one(&mut *change)
-                .await
-                .map_err(self.0.during(action))?;
-                if !known {
-                    return Err(no_version(name, version));
-                }
-                model.aliases.insert(alias.to_owned(), version);
+        if let Some(version) = version {
+            let known: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM versions WHERE model = ? AND version = ?)",
+            )
+            .bind(name.as_str())
+            .bind(version.number())
+            .fetch_one(&mut *change)
+            .await
+            .map_err(self.0.during(action))?;
+            if !known {
+                return Err(no_version(name, version));
             }
         }
         sqlx::query("UPDATE models SET record = ? WHERE name = ?")
-            .bind(json::write("model", name.as_str(), &model)?)
+            .bind(columns::with_alias(name, &record, alias, version)?)
             .bind(name.as_str())
             .execute(&mut *change)
             .await
