@@ -76,6 +76,14 @@ impl Service {
         ship(Arc::clone(&self.spool), log, stop).await;
     }
 
+    /// The versions that routes name and no replica is known to hold.
+    fn missing(&self) -> Vec<Target> {
+        let held = self.fleet.held();
+        let routed = self.table.routed();
+        let targets = routed.iter().map(|version| target(version));
+        targets.filter(|target| !held.contains(target)).collect()
+    }
+
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
         let model = self.deps.relational.registry.model(name).await.map_err(RouterError::from)?;
         model.ok_or_else(|| unknown_model(name))
@@ -347,7 +355,10 @@ impl RouterApi for Service {
         call.require(&[Role::Service])?;
         if change.by != self.id {
             self.refresh().await?;
-            self.know_what_is_loaded().await;
+            // Another router had replicas load what routes name now.
+            if !self.missing().is_empty() {
+                self.fleet.survey_all().await;
+            }
         }
         Ok(Done {})
     }
@@ -359,14 +370,7 @@ impl RouterApi for Service {
     }
 
     async fn readiness(&self, _: Call) -> Result<Readiness, ApiError> {
-        let held = self.fleet.held();
-        let missing: Vec<Target> = self
-            .table
-            .routed()
-            .iter()
-            .map(|version| target(version))
-            .filter(|target| !held.contains(target))
-            .collect();
+        let missing = self.missing();
         let mut checks = BTreeMap::new();
         let mut check = |name: &str, result: Result<(), String>| {
             checks.insert(name.to_owned(), result.err().unwrap_or_else(|| "ok".to_owned()));

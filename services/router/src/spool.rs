@@ -147,22 +147,17 @@ impl Spool {
         if writer.total + size > self.settings.max_bytes {
             return Err(SpoolError::Full(self.settings.max_bytes));
         }
+        // Until it has taken this one.
+        writer.starved = true;
         // Space is freed file by file: one must not be most of it.
         if writer.length >= self.settings.segment_bytes.min(self.settings.max_bytes / 4) {
-            match begin(&self.dir, writer.segment + 1) {
-                Ok(file) => writer.file = file,
-                Err(error) => {
-                    writer.starved = true;
-                    return Err(failed(error));
-                }
-            }
+            writer.file = begin(&self.dir, writer.segment + 1).map_err(failed)?;
             writer.segment += 1;
             writer.length = 0;
         }
         if let Err(error) = writer.file.write_all(&frame) {
             // Take back what may be half written, so that the next record can be read.
             let length = writer.length;
-            writer.starved = true;
             writer.file.set_len(length).map_err(failed)?;
             return Err(failed(error));
         }

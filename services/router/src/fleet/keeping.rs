@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use contracts::Call;
 use contracts::inference::Target;
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use super::member::Member;
@@ -59,6 +60,12 @@ impl Fleet {
             }
             tokio::time::sleep(self.survey_interval()).await;
         }
+    }
+
+    /// Asks all replicas at once what they hold.
+    pub(crate) async fn survey_all(&self) {
+        let members = self.members.load_full();
+        join_all(members.iter().map(|member| self.survey(member))).await;
     }
 
     /// Asks a replica what it holds.

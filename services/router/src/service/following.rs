@@ -9,7 +9,6 @@ use storage::ports::{Heard, Listener};
 use super::Service;
 use crate::error::RouterError;
 use crate::saved;
-use crate::table::target;
 
 /// What routers announce, followed by the id of the one that does.
 const CHANGED: &str = "models and routes by ";
@@ -98,18 +97,6 @@ impl Service {
         let topic = format!("{CHANGED}{}", self.id);
         if let Err(error) = self.deps.cache.announcements.announce(&topic).await {
             tracing::warn!(%error, "a change was not announced: routers that cannot be called find it by polling");
-        }
-    }
-
-    /// Learns that replicas have loaded what routes name; another router had them do so.
-    pub(super) async fn know_what_is_loaded(&self) {
-        let held = self.fleet.held();
-        for version in self.table.routed() {
-            if !held.contains(&target(&version))
-                && let Err(error) = self.fleet.load(&version).await
-            {
-                tracing::debug!(%error, "a version that a route names is not loaded");
-            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The reading side of the spool.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
@@ -24,15 +24,14 @@ pub(super) struct Batch {
 impl Spool {
     /// How far the shipper got.
     pub(super) fn cursor(&self) -> io::Result<Position> {
-        match fs::read(self.dir.join("cursor")) {
-            Ok(text) if text.is_empty() => Ok(Position::default()),
-            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the spool's cursor cannot be read: all waiting records are sent again");
-                Position::default()
-            })),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Position::default()),
-            Err(error) => Err(error),
+        let text = fs::read(self.dir.join("cursor"))?;
+        if text.is_empty() {
+            return Ok(Position::default());
         }
+        Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the spool's cursor cannot be read: all waiting records are sent again");
+            Position::default()
+        }))
     }
 
     /// Reads up to `limit` records from `position` on.
