@@ -69,7 +69,7 @@ impl Fleet {
     }
 
     /// Asks a replica what it holds.
-    pub(super) async fn survey(&self, member: &Member) {
+    async fn survey(&self, member: &Member) {
         let limit = Duration::from_millis(self.settings.survey_timeout_ms.max(1));
         let call = Call::service("router", limit);
         match within(call.deadline, member.api.loaded(call)).await {

@@ -161,17 +161,11 @@ impl Test {
         let load_timeout = Duration::from_millis(200);
         let fleet = Fleet::new(Arc::clone(&source) as _, settings, load_timeout, 7).await;
         let test = Self { fleet, fakes, source };
-        test.survey().await;
+        test.fleet.survey_all().await;
         for (fake, mood) in test.fakes.iter().zip(moods) {
             fake.be(*mood);
         }
         test
-    }
-
-    async fn survey(&self) {
-        for member in self.fleet.members.load_full().iter() {
-            self.fleet.survey(member).await;
-        }
     }
 
     async fn predict(&self) -> Result<(), ApiError> {
@@ -235,11 +229,11 @@ async fn a_replica_that_is_back_is_tried_with_one_request() {
     for _ in 0..100 {
         test.predict().await.unwrap();
     }
-    test.survey().await;
+    test.fleet.survey_all().await;
     assert_eq!(test.standing(0), Standing::Open, "a dead one does not answer the survey");
     test.fakes[0].be(Mood::Well);
     tokio::time::sleep(Duration::from_millis(5)).await;
-    test.survey().await;
+    test.fleet.survey_all().await;
     assert_eq!(test.standing(0), Standing::HalfOpen);
     test.predict().await.unwrap();
     assert_eq!((test.standing(0), test.fakes[0].asked()), (Standing::Closed, 4));
