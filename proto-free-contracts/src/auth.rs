@@ -1,7 +1,7 @@
 //! The auth service: users, tokens, keys.
 
 use async_trait::async_trait;
-use domain::{Role, User, UserId};
+use domain::{PrincipalKind, Role, Scope, User, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -86,10 +86,16 @@ pub struct Claims {
     pub nbf: i64,
     pub iat: i64,
     pub jti: String,
-    /// The user name.
+    /// The session or the API key that it was got with: when that ends, so does the token.
+    pub sid: String,
+    /// The name of the user, the key or the service.
     pub name: String,
+    pub kind: PrincipalKind,
     /// What the bearer may do.
     pub role: Role,
+    /// What of that it may use.
+    #[serde(default)]
+    pub scope: Scope,
 }
 
 /// Public keys, as RFC 7517 has them.

@@ -1,9 +1,10 @@
 //! What travels with every call: headers over HTTP, an argument in process.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use domain::{Principal, RequestId, Role};
+use domain::{ModelName, Principal, RequestId, Role};
 
 use crate::{ApiError, ErrorCode};
 
@@ -14,6 +15,8 @@ pub struct Call {
     pub request_id: RequestId,
     /// W3C trace context.
     pub trace: TraceContext,
+    /// The address of the client at the door; `None` in a call on a service's own account.
+    pub client: Option<IpAddr>,
     /// Who calls; `None` where nobody signed in.
     pub principal: Option<Principal>,
     /// The access token that proved it, for the next hop to verify again. `None` in a call that
@@ -29,11 +32,8 @@ impl Call {
         Self {
             request_id: RequestId::new(),
             trace: TraceContext::default(),
-            principal: Some(Principal {
-                id: name.to_owned(),
-                name: name.to_owned(),
-                role: Role::Service,
-            }),
+            client: None,
+            principal: Some(Principal::service(name)),
             token: None,
             deadline: Deadline::after(time_left),
         }
@@ -62,6 +62,21 @@ impl Call {
                 names.join(" or ")
             ),
         ))
+    }
+
+    /// Whether the caller may use this model, which need not exist: what is outside of a caller's
+    /// scope cannot be told from what is not there.
+    ///
+    /// # Errors
+    /// `forbidden` if its scope does not name the model.
+    pub fn require_model(&self, model: &ModelName) -> Result<(), ApiError> {
+        match &self.principal {
+            Some(principal) if !principal.scope.has_model(model) => Err(ApiError::new(
+                ErrorCode::Forbidden,
+                format!("`{}` may not use the model `{model}`: ask an admin", principal.name),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

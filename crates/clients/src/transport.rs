@@ -177,6 +177,9 @@ impl Transport {
             HeaderName::from_static("x-deadline-ms"),
             &call.deadline.left().as_millis().max(1).to_string(),
         );
+        if let Some(client) = call.client {
+            set(HeaderName::from_static("x-client-address"), &client.to_string());
+        }
         if !call.trace.parent.is_empty() {
             set(TRACEPARENT, &call.trace.parent);
             set(HeaderName::from_static("tracestate"), &call.trace.state);

@@ -19,6 +19,6 @@ pub use feedback::{Feedback, Outcome};
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
 pub use manifest::{Manifest, Modality, Task};
 pub use prediction::PredictionRecord;
-pub use principal::{Principal, Role, User};
+pub use principal::{Principal, PrincipalKind, Role, Scope, User};
 pub use registry::{FileRef, Model, Version};
 pub use route::Route;

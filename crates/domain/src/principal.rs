@@ -1,10 +1,12 @@
 //! Who is calling, and what a role may do.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::UserId;
+use crate::{ModelName, UserId};
 
 /// What a caller may do. A route names the roles it serves; a role may also stand in for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -51,15 +53,78 @@ impl Role {
     }
 }
 
-/// A caller whose token was verified.
+/// What a caller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A person, or a program that signs in by password.
+    User,
+    /// A program with an API key.
+    ApiKey,
+    /// One of the engine's own services.
+    Service,
+}
+
+/// What a caller may use of what its role allows. Empty lists allow all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// The models; those that are not named do not exist for the caller.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<ModelName>)]
+    pub models: BTreeSet<ModelName>,
+    /// The routes, as the table of routes has them, such as `POST /api/v1/feedback`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub routes: BTreeSet<String>,
+}
+
+impl Scope {
+    /// Whether the model may be used.
+    pub fn has_model(&self, model: &ModelName) -> bool {
+        self.models.is_empty() || self.models.contains(model)
+    }
+
+    /// Whether the route, `<verb> <path with {names}>`, may be used.
+    pub fn has_route(&self, route: &str) -> bool {
+        self.routes.is_empty() || self.routes.contains(route)
+    }
+}
+
+/// A caller whose credential was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Principal {
-    /// The user's id, or the service's name.
+    /// The id of the user or the API key, or the service's name.
     pub id: String,
-    /// The user name, for people to read.
+    /// The user's, the key's or the service's name, for people to read.
     pub name: String,
+    /// What it is.
+    pub kind: PrincipalKind,
     /// What it may do.
     pub role: Role,
+    /// What of that it may use.
+    #[serde(default)]
+    pub scope: Scope,
+}
+
+impl Principal {
+    /// One of the engine's own services.
+    pub fn service(name: &str) -> Self {
+        let (id, name) = (name.to_owned(), name.to_owned());
+        Self {
+            id,
+            name,
+            kind: PrincipalKind::Service,
+            role: Role::Service,
+            scope: Scope::default(),
+        }
+    }
+
+    /// A user who may use all that the role allows.
+    pub fn user(id: &str, name: &str, role: Role) -> Self {
+        let (id, name) = (id.to_owned(), name.to_owned());
+        Self { id, name, kind: PrincipalKind::User, role, scope: Scope::default() }
+    }
 }
 
 /// An account, as the store keeps it. The hash never leaves the auth service.

@@ -62,8 +62,7 @@ impl Authenticator {
             };
         }
         let claims = self.check(token, now).await?;
-        let principal =
-            Arc::new(Principal { id: claims.sub, name: claims.name, role: claims.role });
+        let principal = Arc::new(principal_of(&claims));
         let verified = Verified { principal: Arc::clone(&principal), expires_at: claims.exp };
         let mut cache = self.verified.write().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_SIZE {
@@ -146,6 +145,16 @@ impl Authenticator {
             })
             .collect();
         keys.by_id.get(id).cloned().ok_or_else(unknown)
+    }
+}
+
+fn principal_of(claims: &Claims) -> Principal {
+    Principal {
+        id: claims.sub.clone(),
+        name: claims.name.clone(),
+        kind: claims.kind,
+        role: claims.role,
+        scope: claims.scope.clone(),
     }
 }
 

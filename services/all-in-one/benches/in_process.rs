@@ -55,8 +55,7 @@ fn prediction(criterion: &mut Criterion) {
         engine
     });
     let mut call = Call::service("benchmark", Duration::from_secs(3600));
-    let name = "benchmark".to_owned();
-    call.principal = Some(Principal { id: name.clone(), name, role: Role::Client });
+    call.principal = Some(Principal::user("benchmark", "benchmark", Role::Client));
     let meta = PredictRequest {
         model: "iris".parse().unwrap(),
         version: None,

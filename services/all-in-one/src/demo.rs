@@ -80,8 +80,7 @@ pub async fn register(router: &dyn RouterApi, tell: impl Fn(&str)) -> Result<(),
 
 fn call() -> Call {
     let mut call = Call::service("demo", Duration::from_secs(120));
-    let name = "demo".to_owned();
-    call.principal = Some(Principal { id: name.clone(), name, role: Role::Engineer });
+    call.principal = Some(Principal::user("demo", "demo", Role::Engineer));
     call
 }
 

@@ -5,7 +5,7 @@ use contracts::auth::{
     AUDIENCE, Claims, ISSUER, Jwks, NewUser, ServiceSignIn, SignIn, Token, UserList, UserView,
 };
 use contracts::{ApiError, AuthApi, Call, Deadline, FieldError};
-use domain::{Role, User, UserId};
+use domain::{Principal, Role, User, UserId};
 use storage::StoreError;
 
 use crate::keys::{Keys, ServiceSecret};
@@ -106,24 +106,27 @@ impl Auth {
         })
     }
 
-    fn token(&self, subject: String, name: String, role: Role) -> Result<Token, AuthError> {
+    fn token(&self, sid: String, principal: Principal) -> Result<Token, AuthError> {
         let now = self.deps.clock.now().unix_timestamp();
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
-            sub: subject,
+            sub: principal.id,
             exp: now + i64::from(self.settings.token_ttl_s),
             nbf: now,
             iat: now,
             jti: random::token()?,
-            name,
-            role,
+            sid,
+            name: principal.name,
+            kind: principal.kind,
+            role: principal.role,
+            scope: principal.scope,
         };
         Ok(Token {
             access_token: self.keys.sign(&claims)?,
             token_type: "Bearer".to_owned(),
             expires_in: self.settings.token_ttl_s.into(),
-            role,
+            role: principal.role,
         })
     }
 
@@ -132,7 +135,10 @@ impl Auth {
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let matches = self.passwords.matches(request.password, hash, call.deadline).await?;
         match user {
-            Some(user) if matches => self.token(user.id.to_string(), user.username, user.role),
+            Some(user) if matches => {
+                let principal = Principal::user(&user.id.to_string(), &user.username, user.role);
+                self.token(String::new(), principal)
+            }
             _ => Err(AuthError::WrongPassword),
         }
     }
@@ -186,7 +192,7 @@ impl AuthApi for Auth {
             let rule = "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`";
             return Err(ApiError::at("#/service", rule));
         }
-        Ok(self.token(request.service.clone(), request.service, Role::Service)?)
+        Ok(self.token(String::new(), Principal::service(&request.service))?)
     }
 
     async fn jwks(&self, _call: Call) -> Result<Jwks, ApiError> {

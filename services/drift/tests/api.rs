@@ -247,7 +247,7 @@ fn settings(values: &[(&str, &str)]) -> Settings {
 }
 
 fn by(role: Role) -> Call {
-    let principal = Principal { id: "0199".to_owned(), name: "anna".to_owned(), role };
+    let principal = Principal::user("0199", "anna", role);
     Call { principal: Some(principal), ..Call::service("test", Duration::from_secs(30)) }
 }
 

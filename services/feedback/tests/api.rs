@@ -220,7 +220,7 @@ fn settings() -> Settings {
 }
 
 fn by(id: &str, role: Role) -> Call {
-    let principal = Principal { id: id.to_owned(), name: id.to_owned(), role };
+    let principal = Principal::user(id, id, role);
     Call { principal: Some(principal), ..Call::service("test", Duration::from_secs(30)) }
 }
 

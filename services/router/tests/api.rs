@@ -153,7 +153,7 @@ async fn start_with(
 
 fn call(role: Role) -> Call {
     let mut call = Call::service("test", Duration::from_secs(10));
-    call.principal = Some(Principal { id: role.as_str().to_owned(), name: "t".to_owned(), role });
+    call.principal = Some(Principal::user(role.as_str(), "t", role));
     call
 }
 

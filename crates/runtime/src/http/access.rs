@@ -15,6 +15,7 @@ use contracts::{ApiError, ErrorCode};
 use domain::Role;
 
 use super::caller::admit;
+use super::client::client_address;
 use super::problem::Problem;
 use crate::Authenticator;
 
@@ -133,7 +134,8 @@ pub fn mount(
             let check = move |request: ServiceRequest, next: Next<BoxBody>| {
                 let authenticator = Arc::clone(&authenticator);
                 request.extensions_mut().insert(Matched(path));
-                admit(request, next, authenticator, limit, move |call| access.check(call))
+                let client = client_address(request.request());
+                admit(request, next, authenticator, client, limit, move |call| access.check(call))
             };
             resource = resource.route(route.wrap(from_fn(check)));
         }

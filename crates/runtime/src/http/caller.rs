@@ -1,6 +1,7 @@
 //! The [`Call`] of a request: id, trace, deadline, and the principal its token proves.
 
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::Authenticator;
 
 /// The header with a request's id, in and out.
 pub(super) const REQUEST_ID: &str = "x-request-id";
+/// The header with the address of the client at the door, between services.
+pub(super) const CLIENT_ADDRESS: &str = "x-client-address";
 /// The header with the time left, milliseconds.
 pub(super) const DEADLINE: &str = "x-deadline-ms";
 
@@ -57,10 +60,14 @@ pub(super) async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     authenticator: Arc<Authenticator>,
+    client: Option<IpAddr>,
     request_timeout: Duration,
     may: impl FnOnce(&Call) -> Result<(), ApiError>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let call = authenticate(&request, &authenticator, request_timeout).await;
+    let mut call = authenticate(&request, &authenticator, request_timeout).await;
+    if let Ok(call) = &mut call {
+        call.client = client;
+    }
     match call.and_then(|call| may(&call).map(|()| call)) {
         Ok(call) => {
             let left = call.deadline.left();
@@ -99,6 +106,7 @@ async fn authenticate(
     let request_id = request.extensions().get::<RequestId>().cloned();
     let mut call = Call {
         request_id: request_id.unwrap_or_else(RequestId::new),
+        client: None,
         trace: request.extensions().get::<TraceContext>().cloned().unwrap_or_default(),
         principal: None,
         token: None,

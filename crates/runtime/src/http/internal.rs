@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
+use actix_web::dev::ServiceRequest;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Bytes, ServiceConfig};
 use contracts::{ApiError, Call, Endpoint, Wire};
 
-use super::caller::{Caller, admit};
+use super::caller::{CLIENT_ADDRESS, Caller, admit};
 use super::problem::Problem;
 use crate::Authenticator;
 
@@ -46,8 +47,10 @@ pub fn bind<Req, Res, F, Fut>(
 {
     let authenticator = Arc::clone(routes.authenticator);
     let request_timeout = routes.request_timeout;
-    let check = move |request, next: Next<BoxBody>| {
-        admit(request, next, Arc::clone(&authenticator), request_timeout, |_| Ok(()))
+    let check = move |request: ServiceRequest, next: Next<BoxBody>| {
+        let said = request.headers().get(CLIENT_ADDRESS).and_then(|value| value.to_str().ok());
+        let client = said.and_then(|address| address.parse().ok());
+        admit(request, next, Arc::clone(&authenticator), client, request_timeout, |_| Ok(()))
     };
     let answer = move |Caller(call): Caller, body: Bytes| {
         let handler = handler.clone();

@@ -112,7 +112,7 @@ pub(crate) fn anonymous() -> Call {
 }
 
 pub(crate) fn by(role: Role) -> Call {
-    let principal = Principal { id: "0199".to_owned(), name: "anna".to_owned(), role };
+    let principal = Principal::user("0199", "anna", role);
     Call { principal: Some(principal), ..anonymous() }
 }
 

@@ -7,8 +7,7 @@ use crate::stage::{Stage, call, register, target};
 
 fn with_role(role: Option<Role>) -> Call {
     let mut call = call();
-    call.principal =
-        role.map(|role| domain::Principal { id: "p".to_owned(), name: "p".to_owned(), role });
+    call.principal = role.map(|role| domain::Principal::user("p", "p", role));
     call
 }
 
