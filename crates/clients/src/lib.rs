@@ -5,8 +5,11 @@
 //! the token a service shows when it calls on its own account. [`Replicas`] follows a list or a name
 //! in DNS.
 //!
+//! [`Engine`] asks a running engine through its public API, for the command line.
+//!
 //! Invariant: a caller cannot tell these from the services themselves, but by the time they take.
 
+mod engine;
 mod observe;
 mod places;
 mod remote;
@@ -14,6 +17,7 @@ mod replicas;
 mod tokens;
 mod transport;
 
+pub use engine::Engine;
 pub use remote::{Auth, Drift, Feedback, Inference, Router};
 pub use replicas::{Replicas, inference, routers};
 pub use tokens::ServiceTokens;
@@ -29,4 +33,12 @@ use contracts::{ApiError, AuthApi};
 /// `internal` if the HTTP client cannot be set up.
 pub fn auth(url: &str) -> Result<Arc<dyn AuthApi>, ApiError> {
     Ok(Arc::new(Auth(Transport::new("auth", url, None)?)))
+}
+
+/// The auth service at a base URL, as a service of the engine asks it.
+///
+/// # Errors
+/// `internal` if the HTTP client cannot be set up.
+pub fn auth_as(url: &str, tokens: Arc<ServiceTokens>) -> Result<Arc<dyn AuthApi>, ApiError> {
+    Ok(Arc::new(Auth(Transport::new("auth", url, Some(tokens))?)))
 }

@@ -37,10 +37,24 @@ remote! {
     /// The auth service, far away.
     Auth: AuthApi {
         sign_in(request: SignIn) -> Token = auth::SIGN_IN;
+        refresh(request: auth::Refresh) -> Token = auth::REFRESH;
+        sign_out(request: auth::SignOut) -> Done = auth::SIGN_OUT;
+        change_password(request: auth::ChangePassword) -> Token = auth::CHANGE_PASSWORD;
+        exchange_key(request: auth::KeySignIn) -> Token = auth::EXCHANGE_KEY;
         service_token(request: ServiceSignIn) -> Token = auth::SERVICE_TOKEN;
         jwks() -> Jwks = auth::JWKS;
+        rotate_signing_key() -> Jwks = auth::ROTATE_SIGNING_KEY;
+        revocations(request: auth::Since) -> auth::Revocations = auth::REVOCATIONS;
         users() -> UserList = auth::USERS;
         create_user(request: NewUser) -> UserView = auth::CREATE_USER;
+        change_user(request: auth::UserChange) -> UserView = auth::CHANGE_USER;
+        api_keys() -> auth::ApiKeyList = auth::API_KEYS;
+        create_api_key(request: auth::NewApiKey) -> auth::ShownKey = auth::CREATE_API_KEY;
+        rotate_api_key(request: auth::RotateKey) -> auth::ShownKey = auth::ROTATE_API_KEY;
+        revoke_api_key(request: auth::RevokeKey) -> auth::ApiKeyView = auth::REVOKE_API_KEY;
+        record(request: auth::Entries) -> Done = auth::RECORD;
+        audit(request: auth::AuditQuery) -> auth::AuditPage = auth::AUDIT;
+        verify_audit() -> auth::AuditVerdict = auth::VERIFY_AUDIT;
     }
 }
 

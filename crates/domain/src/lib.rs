@@ -1,10 +1,13 @@
 //! What things are: ids, manifests, versions, routes, records, principals.
 //!
-//! Reading order: [`ids`], [`manifest`], [`registry`], [`route`], [`prediction`], [`principal`].
+//! Reading order: [`ids`], [`manifest`], [`registry`], [`route`], [`prediction`], [`principal`],
+//! [`credential`], [`audit`].
 //!
 //! Invariant: this crate does no IO, and fails for no reason but its input.
 
+pub mod audit;
 pub mod clock;
+pub mod credential;
 pub mod feedback;
 pub mod ids;
 pub mod manifest;
@@ -14,7 +17,9 @@ pub mod principal;
 pub mod registry;
 pub mod route;
 
+pub use audit::{Actor, AuditEntry, AuditOutcome, AuditQueue, AuditRow, SealedEntry};
 pub use clock::Clock;
+pub use credential::{ApiKey, Credential, CredentialKind, Revocation, Session, SignIns};
 pub use feedback::{Feedback, Outcome};
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
 pub use manifest::{Manifest, Modality, Task};

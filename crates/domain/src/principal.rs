@@ -105,25 +105,27 @@ pub struct Principal {
     /// What of that it may use.
     #[serde(default)]
     pub scope: Scope,
+    /// The session or the API key that proved it; empty for services.
+    #[serde(skip)]
+    pub session: String,
 }
 
 impl Principal {
     /// One of the engine's own services.
     pub fn service(name: &str) -> Self {
-        let (id, name) = (name.to_owned(), name.to_owned());
         Self {
-            id,
-            name,
+            id: name.to_owned(),
+            name: name.to_owned(),
             kind: PrincipalKind::Service,
             role: Role::Service,
             scope: Scope::default(),
+            session: String::new(),
         }
     }
 
     /// A user who may use all that the role allows.
     pub fn user(id: &str, name: &str, role: Role) -> Self {
-        let (id, name) = (id.to_owned(), name.to_owned());
-        Self { id, name, kind: PrincipalKind::User, role, scope: Scope::default() }
+        Self { kind: PrincipalKind::User, role, id: id.to_owned(), ..Self::service(name) }
     }
 }
 
@@ -136,12 +138,41 @@ pub struct User {
     pub username: String,
     /// What the user may do.
     pub role: Role,
-    /// The password's argon2id hash, in PHC form.
+    /// The password's argon2id hash, in PHC form; empty where it has none.
     pub password_hash: String,
     /// When the account was made.
     pub created_at: OffsetDateTime,
     /// Who made it: a user name, or `first start`.
     pub created_by: String,
+    /// What of the role it may use.
+    pub scope: Scope,
+    /// Whether it may not sign in.
+    pub disabled: bool,
+    /// Tokens that were issued before are no longer good.
+    pub tokens_from: OffsetDateTime,
+    /// Who vouches for it, if it signs in elsewhere: the issuer, a space, the subject.
+    pub identity: Option<String>,
+    /// Counts the changes; refused unless one more than in the store.
+    pub revision: u32,
+}
+
+impl User {
+    /// A new user who may use all that the role allows.
+    pub fn new(username: &str, role: Role, created_by: &str, now: OffsetDateTime) -> Self {
+        Self {
+            id: UserId::new(),
+            username: username.to_owned(),
+            role,
+            password_hash: String::new(),
+            created_at: now,
+            created_by: created_by.to_owned(),
+            scope: Scope::default(),
+            disabled: false,
+            tokens_from: OffsetDateTime::UNIX_EPOCH,
+            identity: None,
+            revision: 1,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,30 +1,53 @@
-//! A bearer token becomes a principal: verified against the auth service's JWKS, with a cache.
+//! A credential becomes a principal: a token is verified against the auth service's JWKS, an API key
+//! is exchanged for a token; both are remembered, and refused as soon as it is heard that they ended.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use contracts::auth::{AUDIENCE, Claims, ISSUER};
+use contracts::auth::{AUDIENCE, Claims, ISSUER, KeySignIn};
+use contracts::call::AccessToken;
 use contracts::{ApiError, AuthApi, Call, ErrorCode};
 use domain::{Clock, Principal};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use sha2::{Digest, Sha256};
 
+use crate::settings::Http;
+
+mod revoked;
+
+use revoked::Revoked;
+
 /// After an unknown key id, the keys are asked for again at most this often.
 const KEY_REFRESH: Duration = Duration::from_secs(10);
-/// Clocks of two machines may differ by this much, seconds.
-const LEEWAY_S: i64 = 30;
-/// Verified tokens that are remembered.
-const CACHE_SIZE: usize = 10_000;
+/// How long to wait for the auth service.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What an API key begins with, and no token does.
+const API_KEY: &str = "key_";
 
-/// Verifies tokens. Keys come from the auth service, near or far; while that is down, the last
+/// Verifies credentials. Keys come from the auth service, near or far; while that is down, the last
 /// known ones serve on.
 pub struct Authenticator {
     auth: Arc<dyn AuthApi>,
     clock: Arc<dyn Clock>,
+    leeway_s: i64,
+    cache: usize,
+    poll: Duration,
+    jwks_refresh: Duration,
     keys: tokio::sync::RwLock<Keys>,
     verified: RwLock<HashMap<[u8; 32], Verified>>,
+    exchanged: Mutex<HashMap<[u8; 32], Exchanged>>,
+    revoked: Revoked,
+}
+
+/// Who somebody proved to be, and the token that proves it to the next hop.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// The token.
+    pub token: AccessToken,
 }
 
 #[derive(Default)]
@@ -37,45 +60,132 @@ struct Keys {
 struct Verified {
     principal: Arc<Principal>,
     expires_at: i64,
+    issued_ms: i64,
+}
+
+/// The token that an API key was exchanged for.
+#[derive(Clone)]
+struct Exchanged {
+    token: Arc<str>,
+    /// When another one is got, so that this one still serves if that fails.
+    renew_at: Instant,
+    until: Instant,
 }
 
 impl Authenticator {
-    /// Verifies with the keys of this auth service.
-    pub fn new(auth: Arc<dyn AuthApi>, clock: Arc<dyn Clock>) -> Self {
-        Self { auth, clock, keys: tokio::sync::RwLock::default(), verified: RwLock::default() }
+    /// Verifies with the keys of this auth service. Spawn [`Authenticator::watch`], too.
+    pub fn new(auth: Arc<dyn AuthApi>, clock: Arc<dyn Clock>, settings: &Http) -> Self {
+        Self {
+            auth,
+            clock,
+            leeway_s: settings.token_leeway_s.into(),
+            cache: settings.token_cache.max(1),
+            poll: Duration::from_millis(settings.revocation_poll_ms.max(10)),
+            jwks_refresh: Duration::from_secs(settings.jwks_refresh_s.max(1)),
+            keys: tokio::sync::RwLock::default(),
+            verified: RwLock::default(),
+            exchanged: Mutex::default(),
+            revoked: Revoked::default(),
+        }
     }
 
-    /// The principal that a token proves.
+    /// Who a token or an API key proves its bearer to be.
     ///
     /// # Errors
-    /// `unauthenticated` that says what is wrong with it; `unavailable` if no key was ever got.
-    pub async fn verify(&self, token: &str) -> Result<Arc<Principal>, ApiError> {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    /// `unauthenticated` that says what is wrong with it; `unavailable` if the auth service is needed
+    /// and cannot be reached.
+    pub async fn verify(&self, credential: &str) -> Result<Proof, ApiError> {
+        if !credential.starts_with(API_KEY) {
+            let principal = self.verify_token(credential).await?;
+            return Ok(Proof { principal, token: AccessToken::new(credential) });
+        }
+        let token = self.exchange(credential).await?;
+        match self.verify_token(&token).await {
+            Ok(principal) => Ok(Proof { principal, token: AccessToken::new(&*token) }),
+            // It was revoked or is over: the auth service says which answer to give.
+            Err(_) => {
+                self.exchanged().remove(&digest(credential));
+                let token = self.exchange(credential).await?;
+                let principal = self.verify_token(&token).await?;
+                Ok(Proof { principal, token: AccessToken::new(&*token) })
+            }
+        }
+    }
+
+    async fn exchange(&self, key: &str) -> Result<Arc<str>, ApiError> {
+        let digest = digest(key);
+        let known = self.exchanged().get(&digest).cloned();
+        let now = Instant::now();
+        if let Some(known) = &known
+            && now < known.renew_at
+        {
+            return Ok(Arc::clone(&known.token));
+        }
+        let call = Call::service("keys", PATIENCE);
+        match self.auth.exchange_key(call, KeySignIn { key: key.to_owned() }).await {
+            Ok(answer) => {
+                let good_for = Duration::from_secs(answer.expires_in);
+                let (renew_at, until) = (now + good_for / 2, now + good_for);
+                let token: Arc<str> = answer.access_token.into();
+                let mut exchanged = self.exchanged();
+                if exchanged.len() >= self.cache {
+                    exchanged.retain(|_, known| now < known.until);
+                }
+                if exchanged.len() < self.cache {
+                    let token = Arc::clone(&token);
+                    exchanged.insert(digest, Exchanged { token, renew_at, until });
+                }
+                Ok(token)
+            }
+            Err(error) => match known {
+                // It is still good, and is tried again with the next request.
+                Some(known) if error.code.status() >= 500 && now < known.until => Ok(known.token),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn exchanged(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Exchanged>> {
+        self.exchanged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn verify_token(&self, token: &str) -> Result<Arc<Principal>, ApiError> {
+        let digest = digest(token);
         let now = self.clock.now().unix_timestamp();
         let known =
             self.verified.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
-        if let Some(known) = known {
-            return if known.expires_at + LEEWAY_S > now {
-                Ok(known.principal)
-            } else {
-                Err(expired())
-            };
+        let known = match known {
+            Some(known) => known,
+            None => self.remember(digest, self.check(token).await?, now),
+        };
+        if known.expires_at + self.leeway_s <= now {
+            return Err(expired());
         }
-        let claims = self.check(token, now).await?;
-        let principal = Arc::new(principal_of(&claims));
-        let verified = Verified { principal: Arc::clone(&principal), expires_at: claims.exp };
+        if self.revoked.is(&known.principal, known.issued_ms) {
+            return Err(refused("it was revoked: sign in again with `POST /api/v1/auth/token`"));
+        }
+        Ok(known.principal)
+    }
+
+    fn remember(&self, digest: [u8; 32], claims: Claims, now: i64) -> Verified {
+        let verified = Verified {
+            expires_at: claims.exp,
+            issued_ms: claims.issued_ms,
+            principal: Arc::new(principal_of(claims)),
+        };
         let mut cache = self.verified.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHE_SIZE {
+        if cache.len() >= self.cache {
             cache.retain(|_, verified| verified.expires_at > now);
-            if cache.len() >= CACHE_SIZE {
+            if cache.len() >= self.cache {
                 cache.clear();
             }
         }
-        cache.insert(digest, verified);
-        Ok(principal)
+        cache.insert(digest, verified.clone());
+        verified
     }
 
-    async fn check(&self, token: &str, now: i64) -> Result<Claims, ApiError> {
+    /// The claims of a token that is well formed, of ours and not from the future.
+    async fn check(&self, token: &str) -> Result<Claims, ApiError> {
         let header = jsonwebtoken::decode_header(token)
             .map_err(|_cause| refused("it is not a JWT: get one from `POST /api/v1/auth/token`"))?;
         // The algorithm is ours to choose, never the header's.
@@ -88,7 +198,7 @@ impl Authenticator {
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        // Times are checked below by our own clock.
+        // Times are checked by our own clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
@@ -101,10 +211,7 @@ impl Authenticator {
                 })
             })?
             .claims;
-        if claims.exp + LEEWAY_S <= now {
-            return Err(expired());
-        }
-        if claims.nbf - LEEWAY_S > now {
+        if claims.nbf - self.leeway_s > self.clock.now().unix_timestamp() {
             return Err(refused("it is not valid yet: compare the clocks of the machines"));
         }
         Ok(claims)
@@ -123,8 +230,8 @@ impl Authenticator {
         if !keys.by_id.is_empty() && keys.asked_at.is_some_and(|at| at.elapsed() < KEY_REFRESH) {
             return Err(unknown());
         }
-        let jwks = match self.auth.jwks(Call::service("keys", Duration::from_secs(5))).await {
-            Ok(jwks) => jwks,
+        match self.published_keys().await {
+            Ok(by_id) => *keys = Keys { by_id, asked_at: Some(Instant::now()) },
             Err(error) if keys.by_id.is_empty() => {
                 tracing::warn!(%error, "no key to verify tokens with: the auth service cannot be reached");
                 return Err(ApiError::new(
@@ -134,27 +241,53 @@ impl Authenticator {
                 .retry_after(1));
             }
             Err(_) => return Err(unknown()),
-        };
-        keys.asked_at = Some(Instant::now());
-        keys.by_id = jwks
-            .keys
-            .iter()
-            .filter(|key| key.alg == "EdDSA" && key.crv == "Ed25519")
-            .filter_map(|key| {
-                Some((key.kid.clone(), DecodingKey::from_ed_components(&key.x).ok()?))
-            })
-            .collect();
+        }
         keys.by_id.get(id).cloned().ok_or_else(unknown)
+    }
+
+    async fn published_keys(&self) -> Result<HashMap<String, DecodingKey>, ApiError> {
+        let jwks = self.auth.jwks(Call::service("keys", PATIENCE)).await?;
+        let ours = jwks.keys.iter().filter(|key| key.alg == "EdDSA" && key.crv == "Ed25519");
+        let key = |key: &contracts::auth::Jwk| {
+            Some((key.kid.clone(), DecodingKey::from_ed_components(&key.x).ok()?))
+        };
+        Ok(ours.filter_map(key).collect())
+    }
+
+    /// Hears what was revoked and which keys are published, for ever.
+    pub async fn watch(self: Arc<Self>) {
+        let mut asked_at = Instant::now();
+        loop {
+            self.revoked.ask(&*self.auth, &*self.clock).await;
+            if asked_at.elapsed() >= self.jwks_refresh {
+                asked_at = Instant::now();
+                if let Ok(by_id) = self.published_keys().await {
+                    // What a key signed that is gone must be verified anew, and will fail.
+                    let gone = |id: &String| !by_id.contains_key(id);
+                    let mut keys = self.keys.write().await;
+                    if keys.by_id.keys().any(gone) {
+                        self.verified.write().unwrap_or_else(PoisonError::into_inner).clear();
+                    }
+                    *keys = Keys { by_id, asked_at: keys.asked_at };
+                }
+            }
+            tokio::time::sleep(self.poll).await;
+        }
     }
 }
 
-fn principal_of(claims: &Claims) -> Principal {
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+fn principal_of(claims: Claims) -> Principal {
     Principal {
-        id: claims.sub.clone(),
-        name: claims.name.clone(),
+        id: claims.sub,
+        name: claims.name,
         kind: claims.kind,
         role: claims.role,
-        scope: claims.scope.clone(),
+        scope: claims.scope,
+        session: claims.sid,
     }
 }
 

@@ -1,11 +1,12 @@
 //! How a process lives: settings, telemetry, the HTTP kit, authentication, signals, drain.
 //!
 //! Reading order: [`settings`] (defaults, file, environment), [`process`] (start, background tasks,
-//! stop), [`service`] (a service that runs by itself), [`http`] (the server, internal endpoints, public routes), [`authenticator`] (a token
-//! becomes a principal), [`telemetry`] (logs, metrics and traces).
+//! stop), [`service`] (a service that runs by itself), [`http`] (the server, internal endpoints, public routes), [`authenticator`] (a credential
+//! becomes a principal), [`audit`] (what a service tells the audit trail), [`telemetry`] (logs, metrics and traces).
 //!
 //! Invariant: only this crate reads the environment and sets up logging.
 
+pub mod audit;
 pub mod authenticator;
 pub mod clock;
 pub mod http;
@@ -14,7 +15,8 @@ pub mod service;
 pub mod settings;
 pub mod telemetry;
 
-pub use authenticator::Authenticator;
+pub use audit::Recorder;
+pub use authenticator::{Authenticator, Proof};
 pub use clock::SystemClock;
 pub use process::Process;
 pub use settings::Secret;

@@ -107,6 +107,7 @@ pub async fn run_service<T, A: Send + Sync + 'static>(
     http: fn(&mut InternalRoutes<'_>, &A),
 ) -> Result<(), RuntimeError> {
     let authenticator = Arc::new(authenticator);
+    process.spawn(Arc::clone(&authenticator).watch());
     let timeout = Duration::from_millis(settings.http.request_timeout_ms);
     // Model files pass between services in one body.
     let mut limits = settings.http.clone();

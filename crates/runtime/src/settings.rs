@@ -66,6 +66,10 @@ pub struct Http {
     pub header_timeout_ms: u64,
     pub keep_alive_s: u64,
     pub shutdown_timeout_s: u64,
+    pub token_leeway_s: u32,
+    pub token_cache: usize,
+    pub revocation_poll_ms: u64,
+    pub jwks_refresh_s: u64,
 }
 
 /// `[server]`: where a service that runs by itself listens.

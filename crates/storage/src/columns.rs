@@ -2,8 +2,10 @@
 //! is missing or does not fit.
 
 use domain::{
-    Feedback, Model, ModelName, Outcome, PredictionRecord, Role, User, UserId, Version, VersionId,
+    AuditRow, Credential, Feedback, Model, ModelName, Outcome, PredictionRecord, Revocation, Role,
+    Scope, User, UserId, Version, VersionId,
 };
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -39,31 +41,136 @@ pub(crate) fn outcome(feedback: &Feedback) -> Result<Outcome, StoreError> {
     })
 }
 
-/// The text of a user's `created_at`.
-pub(crate) fn created_at(user: &User) -> Result<String, StoreError> {
-    user.created_at.format(&Rfc3339).map_err(|cause| StoreError::Invalid {
+/// A user's row: name, id, role, password's hash, when it was made and by whom; then revision,
+/// whether it is disabled, since when tokens are good, and the rest as JSON.
+pub(crate) type UserRow = (String, String, String, String, String, String, i64, bool, i64, String);
+
+/// The columns of [`UserRow`].
+macro_rules! user_columns {
+    () => {
+        "username, id, role, password_hash, created_at, created_by, revision, disabled, \
+         tokens_from, more"
+    };
+}
+pub(crate) use user_columns;
+
+/// What of a user is kept as JSON.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct More {
+    scope: Scope,
+    identity: Option<String>,
+}
+
+/// The texts of a user's `created_at` and of the rest.
+pub(crate) fn texts_of(user: &User) -> Result<(String, String), StoreError> {
+    let created_at = user.created_at.format(&Rfc3339).map_err(|cause| StoreError::Invalid {
         what: "user",
         id: user.username.clone(),
         why: format!("`created_at`: {cause}"),
-    })
+    })?;
+    let more = More { scope: user.scope.clone(), identity: user.identity.clone() };
+    Ok((created_at, json::write("user", &user.username, &more)?))
 }
 
-/// A user from its row: name, id, role, password's hash, when it was made and by whom.
-pub(crate) fn user(
-    row: (String, String, String, String, String, String),
-) -> Result<User, StoreError> {
-    let (username, id, role, password_hash, created_at, created_by) = row;
+/// A user from its row.
+pub(crate) fn user(row: UserRow) -> Result<User, StoreError> {
+    let (username, id, role, password_hash, created_at, created_by, ..) = row;
+    let (.., revision, disabled, tokens_from, more) = row;
     let corrupt = |cause| corrupt_user(&username, cause);
     let id: Uuid = id.parse().map_err(|cause: uuid::Error| corrupt(cause.into()))?;
     let created_at =
         OffsetDateTime::parse(&created_at, &Rfc3339).map_err(|cause| corrupt(cause.into()))?;
     let role =
         Role::parse(&role).ok_or_else(|| corrupt(format!("there is no role `{role}`").into()))?;
-    Ok(User { id: UserId::from(id), role, password_hash, created_at, created_by, username })
+    let More { scope, identity } = json::read("user", &username, &more)?;
+    Ok(User {
+        id: UserId::from(id),
+        role,
+        password_hash,
+        created_at,
+        created_by,
+        scope,
+        disabled,
+        tokens_from: moment(tokens_from),
+        identity,
+        revision: revision_of(revision),
+        username,
+    })
+}
+
+pub(crate) fn revision_of(stored: i64) -> u32 {
+    u32::try_from(stored).unwrap_or(u32::MAX)
+}
+
+/// The moment so many nanoseconds after 1970.
+pub(crate) fn moment(nanoseconds: i64) -> OffsetDateTime {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into());
+    moment.unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A change that came second.
+pub(crate) fn changed_meanwhile(what: &'static str, id: &str) -> StoreError {
+    let why = "was changed meanwhile: read it and try again".to_owned();
+    StoreError::Conflict { what, id: id.to_owned(), why }
+}
+
+/// A change that would lock everybody out.
+pub(crate) fn last_admin(username: &str) -> StoreError {
+    let why = "is the last admin who can sign in: make another one first".to_owned();
+    StoreError::Conflict { what: "user", id: username.to_owned(), why }
 }
 
 pub(crate) fn corrupt_user(username: &str, source: Cause) -> StoreError {
     StoreError::Corrupt { what: "user", id: username.to_owned(), source }
+}
+
+/// What is kept of a credential beside its id.
+pub(crate) struct Stored {
+    pub(crate) kind: &'static str,
+    pub(crate) revision: i64,
+    pub(crate) ended_at: Option<i64>,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) record: String,
+}
+
+impl Stored {
+    pub(crate) fn of(credential: &Credential) -> Result<Self, StoreError> {
+        Ok(Self {
+            kind: credential.kind().as_str(),
+            revision: credential.revision().into(),
+            ended_at: credential.ended_at().map(nanoseconds),
+            expires_at: credential.forgotten_at().map(nanoseconds),
+            record: json::write("credential", credential.id(), credential)?,
+        })
+    }
+}
+
+/// What ended, from its rows.
+pub(crate) fn revocations(rows: Vec<(String, i64)>) -> Vec<Revocation> {
+    rows.into_iter().map(|(id, at)| Revocation { id, at: moment(at) }).collect()
+}
+
+/// A row of the audit trail: place, moment, actor, action, target, record, seal.
+pub(crate) type StoredAudit = (i64, i64, String, String, String, String, String);
+
+/// The rows of the audit trail.
+pub(crate) fn audit_rows(rows: Vec<StoredAudit>) -> Vec<AuditRow> {
+    let row = |(seq, at, actor, action, target, record, seal): StoredAudit| AuditRow {
+        seq: seq.unsigned_abs(),
+        at: moment(at),
+        actor,
+        action,
+        target,
+        record,
+        seal,
+    };
+    rows.into_iter().map(row).collect()
+}
+
+/// A row that does not follow the last one.
+pub(crate) fn not_next(seq: u64) -> StoreError {
+    changed_meanwhile("audit entry", &seq.to_string())
 }
 
 /// A model's record with an alias set to a version, which must be there, or removed.

@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, PredictionId,
+    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::observed;
-use crate::ports::{Accounts, FeedbackStore, PredictionLog, Registry, Routes};
+use crate::ports::{
+    Accounts, AuditFilter, AuditTrail, Credentials, FeedbackStore, PredictionLog, Registry, Routes,
+};
 use crate::stores::{self, Check, Documents, Relational};
 
 /// Opens the store, however long it takes. Ends at once if it is open already.
@@ -138,8 +141,54 @@ impl Accounts for Deferred<Relational> {
         self.get()?.accounts.user_by_name(username).await
     }
 
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.get()?.accounts.user(id).await
+    }
+
+    async fn update_user(&self, user: User) -> Result<(), StoreError> {
+        self.get()?.accounts.update_user(user).await
+    }
+
     async fn users(&self) -> Result<Vec<User>, StoreError> {
         self.get()?.accounts.users().await
+    }
+}
+
+#[async_trait]
+impl Credentials for Deferred<Relational> {
+    async fn get(&self, kind: CredentialKind, id: &str) -> Result<Option<Credential>, StoreError> {
+        self.get()?.credentials.get(kind, id).await
+    }
+
+    async fn put(&self, credential: Credential) -> Result<(), StoreError> {
+        self.get()?.credentials.put(credential).await
+    }
+
+    async fn all(&self, kind: CredentialKind) -> Result<Vec<Credential>, StoreError> {
+        self.get()?.credentials.all(kind).await
+    }
+
+    async fn ended_since(&self, since: OffsetDateTime) -> Result<Vec<Revocation>, StoreError> {
+        self.get()?.credentials.ended_since(since).await
+    }
+
+    async fn forget(&self, before: OffsetDateTime) -> Result<u64, StoreError> {
+        self.get()?.credentials.forget(before).await
+    }
+}
+
+#[async_trait]
+impl AuditTrail for Deferred<Relational> {
+    async fn append(&self, rows: &[AuditRow]) -> Result<(), StoreError> {
+        self.get()?.audit.append(rows).await
+    }
+
+    async fn head(&self) -> Result<Option<(u64, String)>, StoreError> {
+        self.get()?.audit.head().await
+    }
+
+    async fn page(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.get()?.audit.page(filter, limit).await
     }
 }
 

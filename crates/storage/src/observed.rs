@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::metrics as names;
 use domain::{
-    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, PredictionId,
+    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -17,7 +18,8 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, FeedbackStore, Listener, PredictionLog, Registry, Routes,
+    Accounts, Announcements, Artifacts, AuditFilter, AuditTrail, Credentials, FeedbackStore,
+    Listener, PredictionLog, Registry, Routes,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -33,6 +35,8 @@ struct Observed<T: ?Sized>(Arc<T>);
 pub(crate) fn relational(store: Relational) -> Relational {
     Relational {
         accounts: Arc::new(Observed(store.accounts)),
+        credentials: Arc::new(Observed(store.credentials)),
+        audit: Arc::new(Observed(store.audit)),
         registry: Arc::new(Observed(store.registry)),
         routes: Arc::new(Observed(store.routes)),
         ..store
@@ -100,7 +104,23 @@ macro_rules! observed {
 observed! { "relational": Accounts {
     create_user(user: User) -> ();
     user_by_name(username: &str) -> Option<User>;
+    user(id: UserId) -> Option<User>;
+    update_user(user: User) -> ();
     users() -> Vec<User>;
+} }
+
+observed! { "relational": Credentials {
+    get(kind: CredentialKind, id: &str) -> Option<Credential>;
+    put(credential: Credential) -> ();
+    all(kind: CredentialKind) -> Vec<Credential>;
+    ended_since(since: OffsetDateTime) -> Vec<Revocation>;
+    forget(before: OffsetDateTime) -> u64;
+} }
+
+observed! { "relational": AuditTrail {
+    append(rows: &[AuditRow]) -> ();
+    head() -> Option<(u64, String)>;
+    page(filter: &AuditFilter, limit: u32) -> Vec<AuditRow>;
 } }
 
 observed! { "relational": Registry {

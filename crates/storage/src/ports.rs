@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, PredictionId,
+    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 
@@ -17,8 +18,57 @@ pub trait Accounts: Send + Sync {
     async fn create_user(&self, user: User) -> Result<(), StoreError>;
     /// The user who signs in with this name.
     async fn user_by_name(&self, username: &str) -> Result<Option<User>, StoreError>;
+    /// The user with this id.
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+    /// Replaces a user, if its revision is one more than the stored one. `Conflict` if another
+    /// change came first, or if no admin were left who is not disabled.
+    async fn update_user(&self, user: User) -> Result<(), StoreError>;
     /// All users, by name.
     async fn users(&self) -> Result<Vec<User>, StoreError>;
+}
+
+/// Sessions, API keys and failures to sign in.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// One of them.
+    async fn get(&self, kind: CredentialKind, id: &str) -> Result<Option<Credential>, StoreError>;
+    /// Adds one with revision 1, or replaces one if the revision is one more than the stored one.
+    /// `Conflict` if another change came first.
+    async fn put(&self, credential: Credential) -> Result<(), StoreError>;
+    /// All of a kind, by id.
+    async fn all(&self, kind: CredentialKind) -> Result<Vec<Credential>, StoreError>;
+    /// What ceased to be good since a moment: sessions that ended, keys that were revoked, users
+    /// whose tokens were.
+    async fn ended_since(&self, since: OffsetDateTime) -> Result<Vec<Revocation>, StoreError>;
+    /// Removes those that may be forgotten, and tells how many there were.
+    async fn forget(&self, before: OffsetDateTime) -> Result<u64, StoreError>;
+}
+
+/// The audit trail. Rows are added at the end and never changed.
+#[async_trait]
+pub trait AuditTrail: Send + Sync {
+    /// Adds rows that follow the last one. `Conflict` if another row came first.
+    async fn append(&self, rows: &[AuditRow]) -> Result<(), StoreError>;
+    /// The place and the seal of the last row, as noted when it was added; `None` before the first.
+    async fn head(&self) -> Result<Option<(u64, String)>, StoreError>;
+    /// Rows in order, `limit` at most.
+    async fn page(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, StoreError>;
+}
+
+/// Which rows of the trail.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct AuditFilter {
+    /// Only those after this place.
+    pub after: u64,
+    /// Only those before this place, newest first.
+    pub newest_before: Option<u64>,
+    pub from: Option<OffsetDateTime>,
+    pub to: Option<OffsetDateTime>,
+    pub actor: Option<String>,
+    /// The action, or its beginning up to a dot.
+    pub action: Option<String>,
+    pub target: Option<String>,
 }
 
 /// Models and their versions.

@@ -1,4 +1,4 @@
-//! PostgreSQL: accounts, registry and routes on a server that many processes share.
+//! PostgreSQL: what [`Relational`](crate::stores::Relational) holds, on a server that many processes share.
 //!
 //! Every call is bounded by [`Waits`], here and at the server, so that a server that is gone, paused
 //! or blocked costs a caller seconds, never more. A connection is tried before it is used, so a
@@ -18,6 +18,8 @@ use crate::stores::Check;
 use failure::{Broken, failure, overdue};
 
 mod accounts;
+mod audit;
+mod credentials;
 mod failure;
 mod registry;
 mod routes;
@@ -25,8 +27,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-/// The server that serves [`Accounts`](crate::ports::Accounts),
-/// [`Registry`](crate::ports::Registry) and [`Routes`](crate::ports::Routes).
+/// The server that serves all ports of [`Relational`](crate::stores::Relational).
 pub(crate) struct RelationalServer {
     /// Where it is, without secrets.
     store: String,

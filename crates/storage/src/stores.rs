@@ -12,17 +12,22 @@ use crate::memory::Memory;
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, FeedbackStore, PredictionLog, Registry, Routes,
+    Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, PredictionLog,
+    Registry, Routes,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
 use crate::sqlite::{DocumentsFile, RelationalFile};
 
-/// Accounts, registry and routes.
+/// Accounts, credentials, the audit trail, registry and routes.
 #[derive(Clone)]
 pub struct Relational {
     /// User accounts.
     pub accounts: Arc<dyn Accounts>,
+    /// Sessions, API keys and failures to sign in.
+    pub credentials: Arc<dyn Credentials>,
+    /// Who did what.
+    pub audit: Arc<dyn AuditTrail>,
     /// Models and their versions.
     pub registry: Arc<dyn Registry>,
     /// Routes with their history.
@@ -110,11 +115,14 @@ pub(crate) async fn open_relational(url: &str) -> Result<Relational, StoreError>
     Ok(all_of(Arc::new(RelationalFile::open(&path).await?)))
 }
 
-pub(crate) fn all_of<T: Accounts + Registry + Routes + Check + 'static>(
-    store: Arc<T>,
-) -> Relational {
+pub(crate) fn all_of<T>(store: Arc<T>) -> Relational
+where
+    T: Accounts + Credentials + AuditTrail + Registry + Routes + Check + 'static,
+{
     Relational {
         accounts: Arc::clone(&store) as _,
+        credentials: Arc::clone(&store) as _,
+        audit: Arc::clone(&store) as _,
         registry: Arc::clone(&store) as _,
         routes: Arc::clone(&store) as _,
         check: store,

@@ -7,7 +7,7 @@ use auth::FirstStart;
 use contracts::{AuthApi, InferenceApi, RouterApi};
 use runtime::http::App;
 use runtime::process::FolderLock;
-use runtime::{Authenticator, Process, SystemClock};
+use runtime::{Authenticator, Process, Recorder, SystemClock};
 
 use crate::settings::Settings;
 
@@ -41,10 +41,15 @@ impl Engine {
         };
         let artifacts = storage::artifacts(&settings.storage.artifacts, keys).await?;
 
-        let accounts = Arc::clone(&relational.accounts);
-        let deps = auth::Deps { accounts, clock: clock.clone() };
+        let deps = auth::Deps {
+            accounts: Arc::clone(&relational.accounts),
+            credentials: Arc::clone(&relational.credentials),
+            audit: Arc::clone(&relational.audit),
+            clock: clock.clone(),
+        };
         let auth = auth::build(settings.auth.clone(), deps).await?;
         let first_start = auth.first_start().await?;
+        auth::background(&auth, &process);
         let auth: Arc<dyn AuthApi> = auth;
 
         let candidates = runtime::settings::onnxruntime(&settings.data_dir);
@@ -61,6 +66,7 @@ impl Engine {
             replicas: router::fixed([inference]),
             routers: router::fixed([]),
             clock: clock.clone(),
+            recorder: Arc::new(Recorder::new("router", Arc::clone(&auth), clock.clone())),
         };
         let router = router::build(settings.router.clone(), deps).await?;
         router::background(&router, &process);
@@ -76,12 +82,18 @@ impl Engine {
         let drift = drift::build(settings.drift.clone(), deps)?;
 
         let deps = gateway::Deps {
-            authenticator: Arc::new(Authenticator::new(Arc::clone(&auth), clock)),
+            authenticator: Arc::new(Authenticator::new(
+                Arc::clone(&auth),
+                clock.clone(),
+                &settings.http,
+            )),
+            recorder: Arc::new(Recorder::new("gateway", Arc::clone(&auth), clock)),
             auth,
             router: Arc::clone(&router),
             feedback,
             drift,
         };
+        gateway::background(&deps, &process);
         let access_log = settings.telemetry.access_log;
         let app = gateway::app(&settings.gateway, &settings.http, access_log, deps);
         Ok(Self { app, router, first_start, process, _lock: lock })

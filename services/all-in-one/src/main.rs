@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use all_in_one::commands::{self, AuditCommand, KeyCommand, Place, UserCommand};
 use all_in_one::engine::greeting;
 use all_in_one::settings::DEFAULTS;
 use all_in_one::{Engine, Settings, demo};
@@ -47,6 +48,27 @@ enum Command {
     /// Look at a model without an engine.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Make and change users.
+    User {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Make, replace and revoke API keys.
+    Key {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Read and verify the audit trail.
+    Audit {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -70,6 +92,9 @@ async fn start() -> anyhow::Result<()> {
         Command::Demo { arguments } => serve(&arguments, true).await,
         Command::Migrate { arguments } => migrate(&arguments).await,
         Command::Model(ModelCommand::Inspect { files }) => inspect(&files),
+        Command::User { place, command } => commands::user(&place, command).await,
+        Command::Key { place, command } => commands::key(&place, command).await,
+        Command::Audit { place, command } => commands::audit(&place, command).await,
     }
 }
 

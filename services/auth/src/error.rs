@@ -15,6 +15,28 @@ pub enum AuthError {
     /// The user name or the password is wrong; which one is not told.
     #[error("user name or password is wrong")]
     WrongPassword,
+    /// There were too many failures under this name.
+    #[error("too many failures to sign in under this name: wait {seconds} s")]
+    LockedOut {
+        /// How long to wait.
+        seconds: u32,
+    },
+    /// A refresh token that is none, or of a session that is over.
+    #[error(
+        "refresh token refused: its session is over; sign in again with `POST /api/v1/auth/token`"
+    )]
+    NoSession,
+    /// A refresh token that was used before.
+    #[error(
+        "refresh token refused: it was used before, so somebody else may have it; the session is ended, sign in again"
+    )]
+    Replayed,
+    /// An API key is wrong, revoked or expired; which of these is not told.
+    #[error("API key refused: it is unknown, revoked or expired; ask an admin for another one")]
+    NoKey,
+    /// What only a person who signed in can do.
+    #[error("this takes a session: sign in with `POST /api/v1/auth/token`; an API key has none")]
+    NotASession,
     /// The secret that the services share is wrong.
     #[error(
         "service secret is wrong: give this service the content of the auth service's `service.secret` as the setting `services.secret`"
@@ -75,6 +97,9 @@ pub enum AuthError {
     /// A token cannot be signed.
     #[error("failed to sign a token")]
     Sign(#[source] jsonwebtoken::errors::Error),
+    /// An entry of the audit trail cannot be written or read.
+    #[error("failed to write or read an entry of the audit trail")]
+    Entry(#[source] serde_json::Error),
     /// Work on another thread came to no end.
     #[error("work on another thread was broken off")]
     BrokenOff(#[source] tokio::task::JoinError),
@@ -84,8 +109,14 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Refused(error) => error,
-            AuthError::WrongPassword | AuthError::WrongSecret => {
-                Self::new(ErrorCode::Unauthenticated, error.to_string())
+            AuthError::WrongPassword
+            | AuthError::WrongSecret
+            | AuthError::NoSession
+            | AuthError::Replayed
+            | AuthError::NoKey => Self::new(ErrorCode::Unauthenticated, error.to_string()),
+            AuthError::NotASession => Self::new(ErrorCode::Forbidden, error.to_string()),
+            AuthError::LockedOut { seconds } => {
+                Self::new(ErrorCode::RateLimited, error.to_string()).retry_after(seconds)
             }
             AuthError::Busy => Deadline::passed(),
             AuthError::Store(error) => of_store(error),
@@ -96,6 +127,7 @@ impl From<AuthError> for ApiError {
             | AuthError::Random(_)
             | AuthError::Hash(_)
             | AuthError::Sign(_)
+            | AuthError::Entry(_)
             | AuthError::BrokenOff(_) => {
                 log(&error);
                 Self::internal()

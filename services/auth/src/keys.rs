@@ -1,6 +1,6 @@
 //! The signing keys and the service secret: files that only we may read, made at the first start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,44 +22,118 @@ const SECRET_LENGTH: usize = 32;
 pub(crate) struct Keys {
     header: Header,
     key: EncodingKey,
-    /// All public keys, the signing one last.
+    /// All public keys, oldest first.
     pub(crate) public: Jwks,
+    /// The files, oldest first, with the second of their making.
+    files: Vec<(PathBuf, i64)>,
+    /// Which of them signs.
+    signing: usize,
+}
+
+/// When keys come and go.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyTimes {
+    pub(crate) now: i64,
+    /// From a key's making until it signs, seconds.
+    pub(crate) publish_s: i64,
+    /// How long after that tokens of the key before may be about, seconds.
+    pub(crate) linger_s: i64,
 }
 
 impl Keys {
-    /// Reads `signing/*.pem` in the folder; makes `signing/0001.pem` if there is none. The last by
-    /// name signs, all are published, so that a key can be replaced while its tokens are about.
-    pub(crate) fn open(folder: &Path) -> Result<Self, AuthError> {
+    /// Reads `signing/*.pem` in the folder; makes one if there is none. The last that is old enough
+    /// signs, all are published.
+    pub(crate) fn open(folder: &Path, times: KeyTimes) -> Result<Self, AuthError> {
         let folder = folder.join("signing");
         let mut paths = file::list(&folder, "pem")?;
         if paths.is_empty() {
-            let first = folder.join("0001.pem");
-            file::read_or_make(&first, || {
-                let key = SigningKey::from_bytes(&random::bytes()?);
-                let pem = key.to_pkcs8_pem(LineEnding::LF);
-                Ok(pem.map_err(|cause| no_key(&first, Some(cause)))?.as_bytes().to_vec())
-            })?;
+            make_key(&folder, 1, times.now)?;
             paths = file::list(&folder, "pem")?;
         }
         let mut public = Jwks { keys: Vec::new() };
-        let mut signing = None;
-        for path in &paths {
-            let text = file::read(path)?;
+        let (mut signer, mut signing, mut files) = (None, 0, Vec::new());
+        for (place, path) in paths.into_iter().enumerate() {
+            let text = file::read(&path)?;
             let key =
-                SigningKey::from_pkcs8_pem(&text).map_err(|cause| no_key(path, Some(cause)))?;
-            let der = key.to_pkcs8_der().map_err(|cause| no_key(path, Some(cause)))?;
+                SigningKey::from_pkcs8_pem(&text).map_err(|cause| no_key(&path, Some(cause)))?;
+            let der = key.to_pkcs8_der().map_err(|cause| no_key(&path, Some(cause)))?;
             let jwk = public_key(&key);
-            let header = Header { kid: Some(jwk.kid.clone()), ..Header::new(Algorithm::EdDSA) };
-            signing = Some((header, EncodingKey::from_ed_der(der.as_bytes())));
+            let made_at = made_at(&path);
+            if place == 0 || made_at + times.publish_s <= times.now {
+                let header = Header { kid: Some(jwk.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+                signer = Some((header, EncodingKey::from_ed_der(der.as_bytes())));
+                signing = place;
+            }
             public.keys.push(jwk);
+            files.push((path, made_at));
         }
-        let (header, key) = signing.ok_or_else(|| no_key(&folder, None))?;
-        Ok(Self { header, key, public })
+        let (header, key) = signer.ok_or_else(|| no_key(&folder, None))?;
+        Ok(Self { header, key, public, files, signing })
+    }
+
+    /// Makes a key that signs a little later.
+    pub(crate) fn rotate(folder: &Path, times: KeyTimes) -> Result<(), AuthError> {
+        let folder = folder.join("signing");
+        let last = file::list(&folder, "pem")?.last().map_or(0, |path| number(path));
+        make_key(&folder, last + 1, times.now)
+    }
+
+    /// The second in which the newest key was made.
+    pub(crate) fn newest(&self) -> i64 {
+        self.files.last().map_or(0, |(_, made_at)| *made_at)
+    }
+
+    /// Removes the keys of which no token is about any more.
+    pub(crate) fn retire(&self, times: KeyTimes) -> Result<(), AuthError> {
+        let Some((_, made_at)) = self.files.get(self.signing) else { return Ok(()) };
+        if made_at + times.publish_s + times.linger_s > times.now {
+            return Ok(());
+        }
+        for (path, _) in self.files.iter().take(self.signing) {
+            file::remove(path)?;
+            tracing::info!(path = %path.display(), "removed a signing key whose tokens are over");
+        }
+        Ok(())
     }
 
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, AuthError> {
         jsonwebtoken::encode(&self.header, claims, &self.key).map_err(AuthError::Sign)
     }
+}
+
+/// Makes `<number>-<second>.pem`.
+fn make_key(folder: &Path, number: u32, now: i64) -> Result<(), AuthError> {
+    let path = folder.join(format!("{number:04}-{now}.pem"));
+    file::read_or_make(&path, || {
+        let key = SigningKey::from_bytes(&random::bytes()?);
+        let pem = key.to_pkcs8_pem(LineEnding::LF);
+        Ok(pem.map_err(|cause| no_key(&path, Some(cause)))?.as_bytes().to_vec())
+    })
+    .map(drop)
+}
+
+/// The number that a key's file begins with.
+fn number(path: &Path) -> u32 {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split('-').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The second in which a key was made: as its name says, or as the file system does.
+fn made_at(path: &Path) -> i64 {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let named = name.split_once('-').and_then(|(_, second)| second.parse().ok());
+    named.unwrap_or_else(|| file::second_of(path))
+}
+
+/// Reads the key that seals the audit trail; makes it if it is not there.
+pub(crate) fn audit_key(folder: &Path) -> Result<[u8; 32], AuthError> {
+    let path = folder.join("audit.key");
+    let text = file::read_or_make(&path, || Ok(format!("{}\n", random::token()?).into_bytes()))?;
+    if text.trim_end().len() < SECRET_LENGTH {
+        let must_be = "secret of at least 32 characters";
+        return Err(AuthError::KeyFileContent { path, must_be, source: None });
+    }
+    Ok(Sha256::digest(text.trim_end()).into())
 }
 
 /// The secret that the services share, as a digest: comparing digests tells no length and, as

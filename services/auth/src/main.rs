@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use auth::{DEFAULTS, Deps, Settings, build, http};
+use auth::{DEFAULTS, Deps, Settings, background, build, http};
 use clap::Parser;
 use contracts::AuthApi;
 use runtime::process::exit_code;
@@ -25,10 +25,16 @@ async fn start() -> anyhow::Result<()> {
     let relational = storage::relational(&settings.storage.relational).await?;
     let process = Process::default();
     process.spawn(Arc::new(storage::Vitals::default().relational(&relational)).watch());
-    let deps = Deps { accounts: relational.accounts, clock: Arc::new(SystemClock) };
+    let deps = Deps {
+        accounts: relational.accounts,
+        credentials: relational.credentials,
+        audit: relational.audit,
+        clock: Arc::new(SystemClock),
+    };
     let service = build(settings.own.clone(), deps).await?;
     service.first_start().await?.announce();
+    background(&service, &process);
     let api: Arc<dyn AuthApi> = service;
-    let authenticator = Authenticator::new(Arc::clone(&api), Arc::new(SystemClock));
+    let authenticator = Authenticator::new(Arc::clone(&api), Arc::new(SystemClock), &settings.http);
     Ok(run_service("auth", &settings, &process, authenticator, api, http).await?)
 }

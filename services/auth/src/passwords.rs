@@ -1,6 +1,7 @@
 //! Passwords, hashed with argon2id off the asynchronous threads, a bounded number at once.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use argon2::password_hash::Error as HashError;
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
@@ -9,10 +10,21 @@ use tokio::sync::Semaphore;
 
 use crate::{AuthError, Settings, random};
 
+/// The most characters of a password.
+const MAX_PASSWORD: usize = 1024;
+
+/// The passwords that everybody tries.
+static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    let lines = include_str!("passwords/common.txt").lines();
+    lines.filter(|line| !line.starts_with('#')).collect()
+});
+
 /// Hashes and compares passwords.
 pub(crate) struct Passwords {
     argon2: Argon2<'static>,
     at_once: Arc<Semaphore>,
+    /// Fewest characters.
+    least: usize,
     /// What is compared with where there is no such user, so that it takes as long.
     decoy: String,
 }
@@ -29,7 +41,24 @@ impl Passwords {
         })?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon2, &random::token()?)?;
-        Ok(Self { argon2, at_once: Arc::new(Semaphore::new(settings.max_hashes_at_once)), decoy })
+        let at_once = Arc::new(Semaphore::new(settings.max_hashes_at_once));
+        Ok(Self { argon2, at_once, least: settings.password_min_length, decoy })
+    }
+
+    /// What is wrong with a password that somebody chose; `None` if it may be used.
+    pub(crate) fn fault(&self, username: &str, password: &str) -> Option<String> {
+        let least = self.least;
+        if !(least..=MAX_PASSWORD).contains(&password.chars().count()) {
+            return Some(format!("must be {least} to {MAX_PASSWORD} characters"));
+        }
+        let lower = password.to_lowercase();
+        if COMMON.contains(lower.as_str()) {
+            return Some("is one of the first that are tried: it leaked many times".to_owned());
+        }
+        if lower == username.to_lowercase() {
+            return Some("must not be the user name".to_owned());
+        }
+        None
     }
 
     /// The password's hash, in PHC form.

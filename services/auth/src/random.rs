@@ -19,13 +19,28 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], AuthError> {
     Ok(bytes)
 }
 
+/// Characters of an id, after what it begins with.
+pub(crate) const ID_LENGTH: usize = 12;
+
+/// An id of 60 random bits that is easy to read, after what it begins with.
+pub(crate) fn id(begin: &str) -> Result<String, AuthError> {
+    let mut id = begin.to_owned();
+    for byte in bytes::<ID_LENGTH>()? {
+        id.extend(READABLE.get(usize::from(byte & 31)));
+    }
+    Ok(id)
+}
+
 /// 256 random bits in base64url: 43 characters.
 pub(crate) fn token() -> Result<String, AuthError> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<32>()?))
 }
 
 /// A password of 120 random bits that a person can copy by hand: four groups of six.
-pub(crate) fn password() -> Result<String, AuthError> {
+///
+/// # Errors
+/// [`AuthError::Random`] if the system has none.
+pub fn password() -> Result<String, AuthError> {
     let mut password = String::with_capacity(27);
     for (place, byte) in bytes::<24>()?.into_iter().enumerate() {
         if place > 0 && place % 6 == 0 {

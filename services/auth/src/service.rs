@@ -1,31 +1,49 @@
-//! Users, tokens, keys.
+//! Users, tokens, keys: the trait, by way of the files beside this one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use contracts::auth::{
-    AUDIENCE, Claims, ISSUER, Jwks, NewUser, ServiceSignIn, SignIn, Token, UserList, UserView,
+    AUDIENCE, ApiKeyList, ApiKeyView, AuditPage, AuditQuery, AuditVerdict, ChangePassword, Claims,
+    Entries, ISSUER, Jwks, KeySignIn, NewApiKey, NewUser, Refresh, Revocations, RevokeKey,
+    RotateKey, ServiceSignIn, ShownKey, SignIn, SignOut, Since, Token, UserChange, UserList,
+    UserView,
 };
-use contracts::{ApiError, AuthApi, Call, Deadline, FieldError};
-use domain::{Principal, Role, User, UserId};
+use contracts::{ApiError, AuthApi, Call, Done};
+use domain::{ApiKey, Credential, CredentialKind, Principal, Role};
+use serde_json::json;
 use storage::StoreError;
+use time::OffsetDateTime;
 
-use crate::keys::{Keys, ServiceSecret};
+use crate::keys::{KeyTimes, Keys, ServiceSecret, audit_key};
+use crate::known_keys::KnownKeys;
+use crate::lockout::Tries;
 use crate::passwords::Passwords;
+use crate::settings::MAX_TOKEN_TTL_S;
+use crate::trail::{Change, Trail};
 use crate::{AuthError, Deps, Settings, random};
 
 /// The name of the user made at the first start.
 const ADMIN: &str = "admin";
 /// The most characters of a user's or a service's name.
 const MAX_NAME: usize = 64;
-/// The most characters of a password.
-const MAX_PASSWORD: usize = 1024;
+/// Between two looks at what is due.
+const ROUND: Duration = Duration::from_secs(10);
+/// What was revoked shortly before a moment is told once more: clocks and commits differ.
+const OVERLAP: time::Duration = time::Duration::seconds(30);
 
 /// The auth service.
 pub struct Auth {
-    settings: Settings,
-    deps: Deps,
-    keys: Keys,
+    pub(crate) settings: Settings,
+    pub(crate) deps: Deps,
+    keys: ArcSwap<Keys>,
     secret: ServiceSecret,
-    passwords: Passwords,
+    pub(crate) passwords: Passwords,
+    pub(crate) tries: Tries,
+    pub(crate) known_keys: KnownKeys,
+    pub(crate) trail: Trail,
 }
 
 /// What the first start did.
@@ -56,10 +74,15 @@ impl Auth {
     /// Reads the keys and the secret, or makes them. Blocks for the time of one password hash.
     pub(crate) fn open(settings: Settings, deps: Deps) -> Result<Self, AuthError> {
         settings.check()?;
+        let times = times(&settings, deps.clock.now());
+        let seal = audit_key(&settings.keys_dir)?;
         Ok(Self {
-            keys: Keys::open(&settings.keys_dir)?,
+            keys: ArcSwap::from_pointee(Keys::open(&settings.keys_dir, times)?),
             secret: ServiceSecret::open(&settings.service_secret_file)?,
             passwords: Passwords::new(&settings)?,
+            tries: Tries::default(),
+            known_keys: KnownKeys::default(),
+            trail: Trail::new(Arc::clone(&deps.audit), Arc::clone(&deps.clock), seal),
             settings,
             deps,
         })
@@ -69,18 +92,29 @@ impl Auth {
     /// `auth.admin_password` or a generated one. Of several processes that do so at once, one does.
     ///
     /// # Errors
-    /// [`AuthError::Store`]; [`AuthError::Busy`] if hashing takes more than a minute.
+    /// [`AuthError::Store`]; [`AuthError::Busy`] if hashing takes more than a minute;
+    /// [`AuthError::Setting`] if the password is one that everybody tries.
     pub async fn first_start(&self) -> Result<FirstStart, AuthError> {
         if !self.deps.accounts.users().await?.is_empty() {
             return Ok(FirstStart::HasUsers);
         }
         let given = self.settings.admin_password.reveal();
+        if !given.is_empty()
+            && let Some(must_be) = self.passwords.fault(ADMIN, given)
+        {
+            let (setting, value) = ("auth.admin_password", "[redacted]".to_owned());
+            let must_be = format!("another one: it {must_be}");
+            return Err(AuthError::Setting { setting, value, must_be });
+        }
         let generated_password = given.is_empty().then(random::password).transpose()?;
         let password = generated_password.clone().unwrap_or_else(|| given.to_owned());
-        let deadline = Deadline::after(std::time::Duration::from_secs(60));
-        let user = self.user(ADMIN, password, Role::Admin, "first start", deadline).await?;
+        let call = Call::service("first start", Duration::from_secs(60));
+        let user = self.user(ADMIN, password, Role::Admin, "first start", call.deadline).await?;
         match self.deps.accounts.create_user(user).await {
             Ok(()) => {
+                let target = format!("user:{ADMIN}");
+                let change = Change { action: "user.create", target, ..Change::none() };
+                self.trail.done(&call, change).await;
                 Ok(FirstStart::AdminCreated { username: ADMIN.to_owned(), generated_password })
             }
             Err(StoreError::Conflict { .. }) => Ok(FirstStart::HasUsers),
@@ -88,100 +122,147 @@ impl Auth {
         }
     }
 
-    async fn user(
+    /// A token that is good as long as the setting says, and no longer than `until`.
+    pub(crate) fn token(
         &self,
-        username: &str,
-        password: String,
-        role: Role,
-        created_by: &str,
-        deadline: Deadline,
-    ) -> Result<User, AuthError> {
-        Ok(User {
-            id: UserId::new(),
-            username: username.to_owned(),
-            role,
-            password_hash: self.passwords.hash(password, deadline).await?,
-            created_at: self.deps.clock.now(),
-            created_by: created_by.to_owned(),
-        })
-    }
-
-    fn token(&self, sid: String, principal: Principal) -> Result<Token, AuthError> {
-        let now = self.deps.clock.now().unix_timestamp();
+        principal: Principal,
+        until: Option<OffsetDateTime>,
+    ) -> Result<Token, AuthError> {
+        let now = self.deps.clock.now();
+        let issued = now.unix_timestamp();
+        let longest = issued + i64::from(self.settings.token_ttl_s);
+        let expires = until.map_or(longest, |until| until.unix_timestamp().min(longest));
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: principal.id,
-            exp: now + i64::from(self.settings.token_ttl_s),
-            nbf: now,
-            iat: now,
+            exp: expires,
+            nbf: issued,
+            iat: issued,
+            issued_ms: issued * 1000 + i64::from(now.millisecond()),
             jti: random::token()?,
-            sid,
+            sid: principal.session,
             name: principal.name,
             kind: principal.kind,
             role: principal.role,
             scope: principal.scope,
         };
         Ok(Token {
-            access_token: self.keys.sign(&claims)?,
+            access_token: self.keys.load().sign(&claims)?,
             token_type: "Bearer".to_owned(),
-            expires_in: self.settings.token_ttl_s.into(),
+            expires_in: u64::try_from(expires - issued).unwrap_or_default(),
             role: principal.role,
+            refresh_token: None,
+            refresh_expires_in: None,
         })
     }
 
-    async fn try_sign_in(&self, call: Call, request: SignIn) -> Result<Token, AuthError> {
-        let user = self.deps.accounts.user_by_name(&request.username).await?;
-        let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let matches = self.passwords.matches(request.password, hash, call.deadline).await?;
-        match user {
-            Some(user) if matches => {
-                let principal = Principal::user(&user.id.to_string(), &user.username, user.role);
-                self.token(String::new(), principal)
+    /// Does what is due, now and then, for ever.
+    pub(crate) async fn keep_house(self: Arc<Self>) {
+        loop {
+            let of_keys = Arc::clone(&self);
+            let keys = tokio::task::spawn_blocking(move || of_keys.keep_keys()).await;
+            if let Ok(Err(error)) = keys {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "signing keys cannot be kept up: the last ones serve on");
             }
-            _ => Err(AuthError::WrongPassword),
+            if let Err(error) = self.write_uses().await {
+                tracing::debug!(%error, "the last uses of API keys cannot be written now");
+            }
+            if let Err(error) = self.deps.credentials.forget(self.deps.clock.now()).await {
+                tracing::debug!(%error, "what is over cannot be forgotten now");
+            }
+            tokio::time::sleep(ROUND).await;
         }
     }
 
-    async fn try_create_user(&self, call: Call, request: NewUser) -> Result<UserView, AuthError> {
-        let admin = call.require(&[Role::Admin])?;
-        self.check_new_user(&request)?;
-        let NewUser { username, password, role } = request;
-        let user = self.user(&username, password, role, &admin.name, call.deadline).await?;
-        self.deps.accounts.create_user(user.clone()).await?;
-        tracing::info!(
-            user.name = username,
-            user.role = role.as_str(),
-            created_by = admin.name,
-            "made user `{username}`"
-        );
-        Ok(user.into())
+    /// Reads the signing keys anew; makes one and removes others where that is due.
+    fn keep_keys(&self) -> Result<(), AuthError> {
+        let (folder, times) =
+            (&self.settings.keys_dir, times(&self.settings, self.deps.clock.now()));
+        let keys = Keys::open(folder, times)?;
+        let life = i64::from(self.settings.signing_key_days) * 24 * 60 * 60;
+        if life > 0 {
+            if keys.newest() + life <= times.now {
+                Keys::rotate(folder, times)?;
+            }
+            keys.retire(times)?;
+        }
+        self.keys.store(Arc::new(Keys::open(folder, times)?));
+        Ok(())
     }
 
-    /// Refuses all that is wrong with a new user at once.
-    fn check_new_user(&self, request: &NewUser) -> Result<(), ApiError> {
-        let mut errors = Vec::new();
-        let mut refuse = |pointer: &str, detail: String| {
-            errors.push(FieldError { pointer: pointer.to_owned(), detail });
-        };
-        if !is_name(&request.username) {
-            refuse("#/username", "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`".to_owned());
+    async fn write_uses(&self) -> Result<(), AuthError> {
+        for (id, used_at) in self.known_keys.unwritten() {
+            let found = self.deps.credentials.get(CredentialKind::ApiKey, &id).await?;
+            if let Some(Credential::ApiKey(key)) = found
+                && key.last_used_at < Some(used_at)
+            {
+                let last_used_at = Some(used_at);
+                let key = ApiKey { last_used_at, revision: key.revision + 1, ..key };
+                match self.deps.credentials.put(Credential::ApiKey(key)).await {
+                    // Somebody changed it meanwhile: the next round does it.
+                    Err(StoreError::Conflict { .. }) => continue,
+                    outcome => outcome?,
+                }
+            }
+            self.known_keys.written(&id, used_at);
         }
-        let least = self.settings.password_min_length;
-        if !(least..=MAX_PASSWORD).contains(&request.password.chars().count()) {
-            refuse("#/password", format!("must be {least} to {MAX_PASSWORD} characters"));
-        }
-        if request.role == Role::Service {
-            refuse("#/role", "must not be `service`, which is for the engine's own".to_owned());
-        }
-        if errors.is_empty() { Ok(()) } else { Err(ApiError::fields(errors)) }
+        Ok(())
+    }
+
+    async fn try_rotate_signing_key(self: &Auth, call: &Call) -> Result<Jwks, AuthError> {
+        call.require(&[Role::Admin])?;
+        let times = times(&self.settings, self.deps.clock.now());
+        let folder = self.settings.keys_dir.clone();
+        let work = move || Keys::rotate(&folder, times).and_then(|()| Keys::open(&folder, times));
+        let keys = tokio::task::spawn_blocking(work).await.map_err(AuthError::BrokenOff)??;
+        let (before, public) = (self.keys.load().public.clone(), keys.public.clone());
+        self.keys.store(Arc::new(keys));
+        let ids =
+            |jwks: &Jwks| -> Vec<String> { jwks.keys.iter().map(|key| key.kid.clone()).collect() };
+        let (before, after) = (json!(ids(&before)), json!(ids(&public)));
+        let target = "signing_keys".to_owned();
+        let change = Change { action: "signing_key.rotate", target, before, after };
+        self.trail.done(call, change).await;
+        Ok(public)
+    }
+}
+
+fn times(settings: &Settings, now: OffsetDateTime) -> KeyTimes {
+    // What others' clocks may be behind is in it.
+    const MARGIN_S: i64 = 3600;
+    KeyTimes {
+        now: now.unix_timestamp(),
+        publish_s: settings.signing_key_publish_s.into(),
+        linger_s: i64::from(settings.token_ttl_s) + MARGIN_S,
     }
 }
 
 #[async_trait]
 impl AuthApi for Auth {
     async fn sign_in(&self, call: Call, request: SignIn) -> Result<Token, ApiError> {
-        Ok(self.try_sign_in(call, request).await?)
+        Ok(self.try_sign_in(&call, request).await?)
+    }
+
+    async fn refresh(&self, call: Call, request: Refresh) -> Result<Token, ApiError> {
+        Ok(self.try_refresh(&call, request).await?)
+    }
+
+    async fn sign_out(&self, call: Call, request: SignOut) -> Result<Done, ApiError> {
+        Ok(self.try_sign_out(&call, request).await?)
+    }
+
+    async fn change_password(
+        &self,
+        call: Call,
+        request: ChangePassword,
+    ) -> Result<Token, ApiError> {
+        Ok(self.try_change_password(&call, request).await?)
+    }
+
+    async fn exchange_key(&self, _call: Call, request: KeySignIn) -> Result<Token, ApiError> {
+        Ok(self.try_exchange_key(request).await?)
     }
 
     async fn service_token(&self, _call: Call, request: ServiceSignIn) -> Result<Token, ApiError> {
@@ -192,11 +273,23 @@ impl AuthApi for Auth {
             let rule = "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`";
             return Err(ApiError::at("#/service", rule));
         }
-        Ok(self.token(String::new(), Principal::service(&request.service))?)
+        Ok(self.token(Principal::service(&request.service), None)?)
     }
 
     async fn jwks(&self, _call: Call) -> Result<Jwks, ApiError> {
-        Ok(self.keys.public.clone())
+        Ok(self.keys.load().public.clone())
+    }
+
+    async fn rotate_signing_key(&self, call: Call) -> Result<Jwks, ApiError> {
+        Ok(self.try_rotate_signing_key(&call).await?)
+    }
+
+    async fn revocations(&self, _call: Call, request: Since) -> Result<Revocations, ApiError> {
+        // No token lives longer.
+        let oldest = self.deps.clock.now() - time::Duration::seconds(MAX_TOKEN_TTL_S.into());
+        let since = request.since.max(oldest) - OVERLAP;
+        let ended = self.deps.credentials.ended_since(since).await.map_err(AuthError::from)?;
+        Ok(Revocations { ended })
     }
 
     async fn users(&self, call: Call) -> Result<UserList, ApiError> {
@@ -206,11 +299,47 @@ impl AuthApi for Auth {
     }
 
     async fn create_user(&self, call: Call, request: NewUser) -> Result<UserView, ApiError> {
-        Ok(self.try_create_user(call, request).await?)
+        Ok(self.try_create_user(&call, request).await?)
+    }
+
+    async fn change_user(&self, call: Call, request: UserChange) -> Result<UserView, ApiError> {
+        Ok(self.try_change_user(&call, request).await?)
+    }
+
+    async fn api_keys(&self, call: Call) -> Result<ApiKeyList, ApiError> {
+        Ok(self.try_api_keys(&call).await?)
+    }
+
+    async fn create_api_key(&self, call: Call, request: NewApiKey) -> Result<ShownKey, ApiError> {
+        Ok(self.try_create_api_key(&call, request).await?)
+    }
+
+    async fn rotate_api_key(&self, call: Call, request: RotateKey) -> Result<ShownKey, ApiError> {
+        Ok(self.try_rotate_api_key(&call, request).await?)
+    }
+
+    async fn revoke_api_key(&self, call: Call, request: RevokeKey) -> Result<ApiKeyView, ApiError> {
+        Ok(self.try_revoke_api_key(&call, request).await?)
+    }
+
+    async fn record(&self, call: Call, request: Entries) -> Result<Done, ApiError> {
+        call.require(&[Role::Service])?;
+        self.trail.add(request.entries);
+        self.trail.flush().await;
+        Ok(Done {})
+    }
+
+    async fn audit(&self, call: Call, request: AuditQuery) -> Result<AuditPage, ApiError> {
+        Ok(self.trail.page(&call, request).await?)
+    }
+
+    async fn verify_audit(&self, call: Call) -> Result<AuditVerdict, ApiError> {
+        call.require(&[Role::Admin])?;
+        Ok(self.trail.verify().await?)
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-');
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)

@@ -10,8 +10,10 @@ use crate::AuthError;
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("settings.default.toml");
 
-/// The longest life of a token: 31 days, in seconds.
-const MAX_TOKEN_TTL_S: u32 = 31 * 24 * 60 * 60;
+/// The longest life of an access token: a day, in seconds. What is revoked is remembered as long.
+pub(crate) const MAX_TOKEN_TTL_S: u32 = 24 * 60 * 60;
+/// A year, in seconds.
+pub(crate) const YEAR_S: u32 = 365 * 24 * 60 * 60;
 
 /// `[auth]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +23,13 @@ pub struct Settings {
     pub admin_password: Secret,
     pub password_min_length: usize,
     pub token_ttl_s: u32,
+    pub refresh_ttl_s: u32,
+    pub session_ttl_s: u32,
+    pub lockout_after: u32,
+    pub lockout_max_s: u32,
+    pub key_overlap_s: u32,
+    pub signing_key_days: u32,
+    pub signing_key_publish_s: u32,
     pub keys_dir: PathBuf,
     pub service_secret_file: PathBuf,
     pub hash_memory_kib: u32,
@@ -47,9 +56,20 @@ impl Settings {
     pub fn check(&self) -> Result<(), AuthError> {
         let refuse =
             |setting, value: String, must_be| Err(AuthError::Setting { setting, value, must_be });
-        if !(1..=MAX_TOKEN_TTL_S).contains(&self.token_ttl_s) {
-            let value = self.token_ttl_s.to_string();
-            return refuse("auth.token_ttl_s", value, "1 to 2678400 (31 days)".to_owned());
+        for (setting, value, range) in [
+            ("auth.token_ttl_s", self.token_ttl_s, 1..=MAX_TOKEN_TTL_S),
+            ("auth.refresh_ttl_s", self.refresh_ttl_s, self.token_ttl_s..=YEAR_S),
+            ("auth.session_ttl_s", self.session_ttl_s, self.refresh_ttl_s..=YEAR_S),
+            ("auth.lockout_after", self.lockout_after, 1..=1000),
+            ("auth.lockout_max_s", self.lockout_max_s, 1..=MAX_TOKEN_TTL_S),
+            ("auth.key_overlap_s", self.key_overlap_s, 0..=YEAR_S),
+            ("auth.signing_key_days", self.signing_key_days, 0..=3650),
+            ("auth.signing_key_publish_s", self.signing_key_publish_s, 0..=MAX_TOKEN_TTL_S),
+        ] {
+            if !range.contains(&value) {
+                let must_be = format!("{} to {}", range.start(), range.end());
+                return refuse(setting, value.to_string(), must_be);
+            }
         }
         if !(1..=1024).contains(&self.max_hashes_at_once) {
             let value = self.max_hashes_at_once.to_string();

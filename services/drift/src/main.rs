@@ -27,6 +27,6 @@ async fn start() -> anyhow::Result<()> {
     let deps = Deps { predictions: documents.predictions, clock: Arc::new(SystemClock) };
     let api: Arc<dyn DriftApi> = build(settings.own.clone(), deps)?;
     let auth = clients::auth(&settings.services.auth)?;
-    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock), &settings.http);
     Ok(run_service("drift", &settings, &process, authenticator, api, http).await?)
 }

@@ -22,6 +22,7 @@ impl DriftService {
     ) -> Result<Summary, DriftError> {
         call.require(&[Role::Analyst])?;
         let SummaryRequest { model, window_s } = request;
+        call.require_model(&model)?;
         let longest = self.settings.max_window_s;
         let seconds = u32::try_from(window_s).ok().filter(|s| (1..=longest).contains(s));
         let Some(seconds) = seconds else {

@@ -31,6 +31,6 @@ async fn start() -> anyhow::Result<()> {
     };
     let api: Arc<dyn FeedbackApi> = build(settings.own.clone(), deps);
     let auth = clients::auth(&settings.services.auth)?;
-    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock), &settings.http);
     Ok(run_service("feedback", &settings, &process, authenticator, api, http).await?)
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use contracts::feedback::{FeedbackList, NewFeedback, Submitted};
 use contracts::{ApiError, Call, FeedbackApi};
-use domain::{Feedback, Outcome, PredictionId, Role};
+use domain::{Feedback, Outcome, PredictionId, Principal, Role};
 
 use crate::{Deps, FeedbackError, Settings};
 
@@ -21,6 +21,7 @@ impl FeedbackService {
     ) -> Result<Submitted, FeedbackError> {
         let source = call.require(&[Role::Client])?.id.clone();
         let prediction_id = request.prediction_id;
+        self.check_scope(&call, prediction_id).await?;
         let outcome = self.outcome(request)?;
         let received_at = self.deps.clock.now();
         let feedback = Feedback { prediction_id, outcome, source, received_at };
@@ -28,6 +29,18 @@ impl FeedbackService {
         let new = self.deps.feedback.add(feedback).await?;
         let prediction_known = self.deps.predictions.get(prediction_id).await?.is_some();
         Ok(Submitted { prediction_known, new })
+    }
+
+    /// Refuses a prediction of a model that the caller may not use.
+    async fn check_scope(&self, call: &Call, id: PredictionId) -> Result<(), FeedbackError> {
+        let is_free = |caller: &Principal| caller.scope.models.is_empty();
+        if call.principal.as_ref().is_none_or(is_free) {
+            return Ok(());
+        }
+        match self.deps.predictions.get(id).await? {
+            Some(record) => Ok(call.require_model(&record.model)?),
+            None => Ok(()),
+        }
     }
 
     fn outcome(&self, request: NewFeedback) -> Result<Outcome, ApiError> {
@@ -61,6 +74,7 @@ impl FeedbackApi for FeedbackService {
 
     async fn of_prediction(&self, call: Call, id: PredictionId) -> Result<FeedbackList, ApiError> {
         call.require(&[Role::Analyst])?;
+        self.check_scope(&call, id).await?;
         let feedback = self.deps.feedback.of_prediction(id).await.map_err(FeedbackError::from)?;
         Ok(FeedbackList { feedback })
     }

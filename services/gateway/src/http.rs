@@ -1,5 +1,7 @@
 //! Every public route with its role, in one table.
 
+mod accounts;
+mod audit;
 mod auth;
 mod docs;
 mod face;
@@ -57,8 +59,24 @@ pub fn routes() -> Vec<PublicRoute> {
         public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
         public(post.clone(), "/api/v1/auth/token", Anyone, auth::token),
         public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
-        public(get.clone(), "/api/v1/users", Roles(ADMIN), auth::users),
-        public(post.clone(), "/api/v1/users", Roles(ADMIN), auth::create_user),
+        public(post.clone(), "/api/v1/auth/refresh", Anyone, auth::refresh),
+        public(post.clone(), "/api/v1/auth/logout", SignedIn, auth::logout),
+        public(put.clone(), "/api/v1/auth/password", SignedIn, auth::change_password),
+        public(post.clone(), "/api/v1/auth/signing-keys", Roles(ADMIN), auth::rotate_signing_key),
+        public(get.clone(), "/api/v1/users", Roles(ADMIN), accounts::users),
+        public(post.clone(), "/api/v1/users", Roles(ADMIN), accounts::create_user),
+        public(Method::PATCH, "/api/v1/users/{username}", Roles(ADMIN), accounts::change_user),
+        public(get.clone(), "/api/v1/api-keys", Roles(ADMIN), accounts::api_keys),
+        public(post.clone(), "/api/v1/api-keys", Roles(ADMIN), accounts::create_api_key),
+        public(delete.clone(), "/api/v1/api-keys/{id}", Roles(ADMIN), accounts::revoke_api_key),
+        public(
+            post.clone(),
+            "/api/v1/api-keys/{id}/rotate",
+            Roles(ADMIN),
+            accounts::rotate_api_key,
+        ),
+        public(get.clone(), "/api/v1/audit", Roles(ANALYST), audit::audit),
+        public(get.clone(), "/api/v1/audit/verify", Roles(ADMIN), audit::verify),
         public(get.clone(), "/api/v1/models", SignedIn, registry::models),
         public(post.clone(), "/api/v1/models", Roles(ENGINEER), registry::create_model),
         public(get.clone(), "/api/v1/models/{model}", SignedIn, registry::model),

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::{AuthApi, DriftApi, FeedbackApi, RouterApi};
-use runtime::Authenticator;
 use runtime::http::{App, TimeLimits};
 use runtime::settings::Http;
+use runtime::{Authenticator, Process, Recorder};
 
 pub use settings::{DEFAULTS, Settings};
 
@@ -28,8 +28,17 @@ pub struct Deps {
     pub feedback: Arc<dyn FeedbackApi>,
     /// What live predictions look like.
     pub drift: Arc<dyn DriftApi>,
-    /// Verifies tokens.
+    /// Verifies credentials.
     pub authenticator: Arc<Authenticator>,
+    /// Puts on record what callers were not allowed to do.
+    pub recorder: Arc<Recorder>,
+}
+
+/// Starts what the gateway does by itself: it hears what was revoked, and tells what was refused.
+pub fn background(deps: &Deps, process: &Process) {
+    process.spawn(Arc::clone(&deps.authenticator).watch());
+    let recorder = Arc::clone(&deps.recorder);
+    process.spawn_until_stop(|stop| recorder.write(stop));
 }
 
 /// The gateway, as its handlers hold it.
@@ -43,6 +52,7 @@ pub struct Gateway {
 /// Builds the public app.
 pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> App {
     let authenticator = Arc::clone(&deps.authenticator);
+    let recorder = Some(Arc::clone(&deps.recorder));
     let time = TimeLimits {
         request: Duration::from_millis(limits.request_timeout_ms),
         upload: Duration::from_millis(limits.upload_timeout_ms),
@@ -60,5 +70,6 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
         face: http::error_face,
         access_log,
         trusted_proxies: settings.trusted_proxies.clone(),
+        recorder,
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use clap::Parser;
 use clients::{Drift, Feedback, Router, ServiceTokens, Transport};
-use gateway::{DEFAULTS, Deps, app};
+use gateway::{DEFAULTS, Deps, app, background};
 use runtime::process::exit_code;
 use runtime::service::{Arguments, run};
 use runtime::settings::{DISTRIBUTED, HTTP, Http, PROCESS, Services};
 use runtime::telemetry::{self, Telemetry};
-use runtime::{Authenticator, Process, SystemClock};
+use runtime::{Authenticator, Process, Recorder, SystemClock};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,14 +32,21 @@ async fn start() -> anyhow::Result<()> {
     let _telemetry = telemetry::init("gateway", &logs)?;
     let auth = clients::auth(&services.auth)?;
     let secret = services.secret.reveal();
-    let tokens = Some(Arc::new(ServiceTokens::new(Arc::clone(&auth), "gateway", secret)));
+    let tokens = Arc::new(ServiceTokens::new(Arc::clone(&auth), "gateway", secret));
+    let clock = Arc::new(SystemClock);
+    let authenticator = Authenticator::new(Arc::clone(&auth), clock.clone(), &limits);
+    let recorder = clients::auth_as(&services.auth, Arc::clone(&tokens))?;
+    let recorder = Arc::new(Recorder::new("gateway", recorder, clock));
     let deps = Deps {
-        router: Arc::new(Router(Transport::new("router", &services.router, tokens.clone())?)),
+        router: Arc::new(Router(Transport::new("router", &services.router, Some(tokens))?)),
         feedback: Arc::new(Feedback(Transport::new("feedback", &services.feedback, None)?)),
         drift: Arc::new(Drift(Transport::new("drift", &services.drift, None)?)),
-        authenticator: Arc::new(Authenticator::new(Arc::clone(&auth), Arc::new(SystemClock))),
+        authenticator: Arc::new(authenticator),
+        recorder,
         auth,
     };
+    let process = Process::default();
+    background(&deps, &process);
     let app = app(&own, &limits, logs.access_log, deps);
-    Ok(run("gateway", &own.listen, "gateway.listen", &limits, &Process::default(), app).await?)
+    Ok(run("gateway", &own.listen, "gateway.listen", &limits, &process, app).await?)
 }

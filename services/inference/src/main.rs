@@ -35,6 +35,6 @@ async fn start() -> anyhow::Result<()> {
     background(&service, &process);
     let api: Arc<dyn InferenceApi> = service;
     let auth = clients::auth(&settings.services.auth)?;
-    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock), &settings.http);
     Ok(run_service("inference", &settings, &process, authenticator, api, http).await?)
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use contracts::RouterApi;
 use domain::Clock;
-use runtime::Process;
+use runtime::{Process, Recorder};
 use storage::{Cache, Documents, Relational, ports::Artifacts};
 
 pub use error::RouterError;
@@ -46,6 +46,8 @@ pub struct Deps {
     pub routers: Arc<dyn Replicas<dyn RouterApi>>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
+    /// Puts changes on record.
+    pub recorder: Arc<Recorder>,
 }
 
 /// Builds the service. Reads all routes, so that the first request finds them.
@@ -66,6 +68,8 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));
     process.spawn(report::report(service).watch());
+    let recorder = Arc::clone(&service.deps.recorder);
+    process.spawn_until_stop(|stop| recorder.write(stop));
 }
 
 /// The service as others hold it.

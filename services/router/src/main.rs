@@ -8,7 +8,7 @@ use clap::Parser;
 use router::{DEFAULTS, Deps, Replica, Replicas, Settings, api, background, build, http};
 use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
-use runtime::{Authenticator, Process, SystemClock, telemetry};
+use runtime::{Authenticator, Process, Recorder, SystemClock, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -25,6 +25,7 @@ async fn start() -> anyhow::Result<()> {
     let auth = clients::auth(&settings.services.auth)?;
     let secret = settings.services.secret.reveal();
     let tokens = Arc::new(clients::ServiceTokens::new(Arc::clone(&auth), "router", secret));
+    let recorder = clients::auth_as(&settings.services.auth, Arc::clone(&tokens))?;
     let keys = storage::Keys {
         access: settings.storage.artifacts_access_key.reveal(),
         secret: settings.storage.artifacts_secret_key.reveal(),
@@ -43,6 +44,7 @@ async fn start() -> anyhow::Result<()> {
         replicas: Arc::new(Found(replicas)),
         routers: Arc::new(Found(routers)),
         clock: Arc::new(SystemClock),
+        recorder: Arc::new(Recorder::new("router", recorder, Arc::new(SystemClock))),
     };
     let service = build(settings.own.clone(), deps).await?;
     let process = Process::default();
@@ -50,7 +52,7 @@ async fn start() -> anyhow::Result<()> {
     process.spawn(opening_documents);
     background(&service, &process);
     let api = api(&service);
-    let authenticator = Authenticator::new(auth, Arc::new(SystemClock));
+    let authenticator = Authenticator::new(auth, Arc::new(SystemClock), &settings.http);
     Ok(run_service("router", &settings, &process, authenticator, api, http).await?)
 }
 

@@ -21,6 +21,7 @@ use domain::prediction::{Decision, Payload};
 use domain::{Model, ModelName, PredictionId, PredictionRecord, Principal, Role, Route, Version};
 use runtime::telemetry::names::keys;
 use runtime::telemetry::{Span, label, metrics};
+use serde_json::{Value, json};
 use storage::StoreError;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,20 @@ impl Service {
         let routed = self.table.routed();
         let targets = routed.iter().map(|version| target(version));
         targets.filter(|target| !held.contains(target)).collect()
+    }
+
+    /// Puts on record what was done to a model.
+    async fn record(
+        &self,
+        call: &Call,
+        action: &'static str,
+        model: &ModelName,
+        before: Value,
+        after: Value,
+    ) {
+        let (target, reason) = (format!("model:{model}"), String::new());
+        let change = runtime::audit::Change { action, target, reason, before, after };
+        self.deps.recorder.done(call, change).await;
     }
 
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
@@ -182,6 +197,7 @@ impl RouterApi for Service {
         let mut span = Span::internal(&mut call.trace, "engine.predict");
         let caller = call.require(&[Role::Client])?;
         let Framed { meta: asked, body } = request;
+        call.require_model(&asked.model)?;
         self.check_unit(asked.unit.as_deref())?;
         let id = PredictionId::new();
         let chosen = self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id);
@@ -222,7 +238,8 @@ impl RouterApi for Service {
             record = log.get(id).await.map_err(RouterError::from)?;
         }
         let mine = |record: &PredictionRecord| {
-            caller.role.may(Role::Analyst) || record.principal == caller.id
+            (caller.role.may(Role::Analyst) || record.principal == caller.id)
+                && caller.scope.has_model(&record.model)
         };
         record.filter(mine).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, format!("there is no prediction `{id}` in the log"))
@@ -230,13 +247,15 @@ impl RouterApi for Service {
     }
 
     async fn models(&self, call: Call) -> Result<ModelList, ApiError> {
-        call.require(READERS)?;
-        let models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
+        let caller = call.require(READERS)?;
+        let mut models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
+        models.retain(|model| caller.scope.has_model(&model.name));
         Ok(ModelList { models })
     }
 
     async fn model(&self, call: Call, name: ModelName) -> Result<ModelDetail, ApiError> {
         call.require(READERS)?;
+        call.require_model(&name)?;
         let model = self.existing_model(&name).await?;
         let relational = &self.deps.relational;
         let versions =
@@ -247,6 +266,7 @@ impl RouterApi for Service {
 
     async fn create_model(&self, call: Call, request: NewModel) -> Result<Model, ApiError> {
         let caller = call.require(&[Role::Engineer])?;
+        call.require_model(&request.name)?;
         let model = Model {
             name: request.name,
             description: request.description,
@@ -256,6 +276,7 @@ impl RouterApi for Service {
         };
         let registry = &self.deps.relational.registry;
         registry.create_model(model.clone()).await.map_err(RouterError::from)?;
+        self.record(&call, "model.create", &model.name, Value::Null, json!(model)).await;
         self.changed().await?;
         Ok(model)
     }
@@ -266,8 +287,11 @@ impl RouterApi for Service {
         request: Framed<NewVersion>,
     ) -> Result<Version, ApiError> {
         let caller = call.require(&[Role::Engineer])?;
+        call.require_model(&request.meta.model)?;
         self.existing_model(&request.meta.model).await?;
         let version = self.register(&caller.name, request).await?;
+        let after = json!({"version": version.version, "files": version.files});
+        self.record(&call, "version.create", &version.model, Value::Null, after).await;
         self.route_first(&caller.name, &version).await?;
         self.changed().await?;
         tracing::info!(model = %version.model, version = %version.version, by = caller.name, "registered a version");
@@ -276,6 +300,7 @@ impl RouterApi for Service {
 
     async fn version(&self, call: Call, target: Target) -> Result<Version, ApiError> {
         call.require(READERS)?;
+        call.require_model(&target.model)?;
         self.existing_model(&target.model).await?;
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&target.model)).await.map_err(RouterError::from)?;
@@ -289,6 +314,7 @@ impl RouterApi for Service {
     async fn set_alias(&self, call: Call, request: SetAlias) -> Result<Model, ApiError> {
         call.require(&[Role::Engineer])?;
         let SetAlias { model, alias, version } = request;
+        call.require_model(&model)?;
         let fits = (1..=64).contains(&alias.len())
             && alias.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'));
         if !fits {
@@ -301,12 +327,17 @@ impl RouterApi for Service {
             ));
         }
         let registry = &self.deps.relational.registry;
+        let before = self.existing_model(&model).await?.aliases;
         registry.set_alias(&model, &alias, version).await.map_err(RouterError::from)?;
-        self.existing_model(&model).await
+        let after = self.existing_model(&model).await?;
+        let (was, is) = (json!(before), json!(after.aliases));
+        self.record(&call, "alias.set", &model, was, is).await;
+        Ok(after)
     }
 
     async fn route(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
         call.require(READERS)?;
+        call.require_model(&model)?;
         self.existing_model(&model).await?;
         let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
         route.ok_or_else(|| {
@@ -319,12 +350,18 @@ impl RouterApi for Service {
 
     async fn put_route(&self, call: Call, request: PutRoute) -> Result<Route, ApiError> {
         let caller = call.require(&[Role::Engineer])?;
-        self.replace_route(&caller.name, request).await
+        call.require_model(&request.model)?;
+        let model = request.model.clone();
+        let before = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
+        let route = self.replace_route(&caller.name, request).await?;
+        self.record(&call, "route.put", &model, json!(before), json!(route)).await;
+        Ok(route)
     }
 
     async fn set_enabled(&self, call: Call, request: SetEnabled) -> Result<Done, ApiError> {
         call.require(&[Role::Engineer])?;
         let SetEnabled { model, version, enabled } = request;
+        call.require_model(&model)?;
         self.existing_model(&model).await?;
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
@@ -342,6 +379,9 @@ impl RouterApi for Service {
             }
         }
         registry.set_enabled(&model, version, enabled).await.map_err(RouterError::from)?;
+        let action = if enabled { "version.load" } else { "version.unload" };
+        let after = json!({"version": version, "enabled": enabled});
+        self.record(&call, action, &model, Value::Null, after).await;
         self.changed().await?;
         if !enabled {
             for version in &concerned {

@@ -18,7 +18,7 @@ use contracts::{ApiError, Call, Done, ErrorCode, Framed, InferenceApi, RouterApi
 use domain::prediction::Reason;
 use domain::{Principal, Role, Version, VersionId};
 use router::{Deps, Settings};
-use runtime::{Process, SystemClock};
+use runtime::{Process, Recorder, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -144,6 +144,7 @@ async fn start_with(
         replicas: router::fixed(replicas.iter().map(|replica| Arc::clone(replica) as _)),
         routers: router::fixed([]),
         clock: Arc::new(SystemClock),
+        recorder: Arc::new(Recorder::alone("router", Arc::new(SystemClock))),
     };
     let service = router::build(settings(&folder), deps).await?;
     let process = Process::default();

@@ -32,6 +32,7 @@ const OURS: &[(&str, &[&str])] = &[
             "storage",
             "models",
             "runtime",
+            "clients",
             "gateway",
             "auth",
             "router",

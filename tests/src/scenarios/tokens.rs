@@ -25,7 +25,8 @@ fn signing_key(engine: &Engine, topology: Topology) -> EncodingKey {
         Topology::Embedded => "data",
         Topology::Distributed => "auth",
     };
-    let path: PathBuf = engine.folder().join(place).join("keys/signing/0001.pem");
+    let folder: PathBuf = engine.folder().join(place).join("keys/signing");
+    let path = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     let pem = std::fs::read_to_string(path).unwrap();
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     EncodingKey::from_ed_der(&STANDARD.decode(body).unwrap())

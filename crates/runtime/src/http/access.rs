@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
-use actix_web::dev::ServiceRequest;
+use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::guard::{self, Any};
 use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
@@ -31,13 +31,18 @@ pub enum Access {
 }
 
 impl Access {
-    fn check(self, call: &contracts::Call) -> Result<(), ApiError> {
+    fn check(self, call: &contracts::Call, route: &str) -> Result<(), ApiError> {
         const ANY_PERSON: &[Role] = &[Role::Client, Role::Analyst];
-        match self {
-            Self::Anyone => Ok(()),
-            Self::SignedIn => call.require(ANY_PERSON).map(drop),
-            Self::Roles(roles) => call.require(roles).map(drop),
+        let caller = match self {
+            Self::Anyone => return Ok(()),
+            Self::SignedIn => call.require(ANY_PERSON)?,
+            Self::Roles(roles) => call.require(roles)?,
+        };
+        if caller.scope.has_route(route) {
+            return Ok(());
         }
+        let why = format!("`{}` may not use `{route}`: ask an admin", caller.name);
+        Err(ApiError::new(ErrorCode::Forbidden, why))
     }
 }
 
@@ -72,7 +77,12 @@ struct Matched(&'static str);
 
 /// The path of the route that a request matched, with its `{names}`.
 pub fn matched_path(request: &HttpRequest) -> Cow<'static, str> {
-    match request.extensions().get::<Matched>() {
+    matched_in(&request.extensions(), request)
+}
+
+/// As [`matched_path`], where the extensions are at hand.
+pub(super) fn matched_in(extensions: &Extensions, request: &HttpRequest) -> Cow<'static, str> {
+    match extensions.get::<Matched>() {
         Some(Matched(path)) => Cow::Borrowed(path),
         None => request.match_pattern().map_or(Cow::Borrowed("unmatched"), Cow::Owned),
     }
@@ -128,14 +138,17 @@ pub fn mount(
         }
         let allowed = allowed.join(", ");
         let mut resource = web::resource(path);
-        for PublicRoute { access, route, upload, .. } in routes {
+        for PublicRoute { access, route, upload, method, .. } in routes {
+            let name: Arc<str> = format!("{method} {path}").into();
             let authenticator = Arc::clone(authenticator);
             let limit = if upload { limits.upload } else { limits.request };
             let check = move |request: ServiceRequest, next: Next<BoxBody>| {
                 let authenticator = Arc::clone(&authenticator);
                 request.extensions_mut().insert(Matched(path));
                 let client = client_address(request.request());
-                admit(request, next, authenticator, client, limit, move |call| access.check(call))
+                let name = Arc::clone(&name);
+                let may = move |call: &contracts::Call| access.check(call, &name);
+                admit(request, next, authenticator, client, limit, may)
             };
             resource = resource.route(route.wrap(from_fn(check)));
         }

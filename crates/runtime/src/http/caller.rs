@@ -10,7 +10,6 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
-use contracts::call::AccessToken;
 use contracts::{ApiError, Call, Deadline, ErrorCode, TraceContext};
 use domain::RequestId;
 
@@ -21,6 +20,8 @@ use crate::Authenticator;
 pub(super) const REQUEST_ID: &str = "x-request-id";
 /// The header with the address of the client at the door, between services.
 pub(super) const CLIENT_ADDRESS: &str = "x-client-address";
+/// The header with an API key.
+pub(super) const API_KEY: &str = "x-api-key";
 /// The header with the time left, milliseconds.
 pub(super) const DEADLINE: &str = "x-deadline-ms";
 
@@ -68,19 +69,21 @@ pub(super) async fn admit(
     if let Ok(call) = &mut call {
         call.client = client;
     }
-    match call.and_then(|call| may(&call).map(|()| call)) {
-        Ok(call) => {
-            let left = call.deadline.left();
-            request.extensions_mut().insert(Caller(call));
-            let asked = request.request().clone();
-            // What the handler waits for ends at the call's deadline; a body that does not come ends
-            // here.
-            match tokio::time::timeout(left + GRACE, next.call(request)).await {
-                Ok(answer) => Ok(answer?.map_into_boxed_body()),
-                Err(_elapsed) => Ok(ServiceResponse::from_err(Problem(Deadline::passed()), asked)),
-            }
-        }
-        Err(error) => Ok(request.error_response(Problem(error)).map_into_boxed_body()),
+    let allowed = call.and_then(|call| {
+        let (allowed, left) = (may(&call), call.deadline.left());
+        // One who is refused is known, too.
+        request.extensions_mut().insert(Caller(call));
+        allowed.map(|()| left)
+    });
+    let left = match allowed {
+        Ok(left) => left,
+        Err(error) => return Ok(request.error_response(Problem(error)).map_into_boxed_body()),
+    };
+    let asked = request.request().clone();
+    // What the handler waits for ends at the call's deadline; a body that does not come ends here.
+    match tokio::time::timeout(left + GRACE, next.call(request)).await {
+        Ok(answer) => Ok(answer?.map_into_boxed_body()),
+        Err(_elapsed) => Ok(ServiceResponse::from_err(Problem(Deadline::passed()), asked)),
     }
 }
 
@@ -114,21 +117,40 @@ async fn authenticate(
             asked.map_or(request_timeout, |asked| asked.min(request_timeout)),
         ),
     };
-    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
-        return Ok(call);
-    };
-    let token = value.to_str().ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let Some(token) = token else {
-        return Err(ApiError::new(
-            ErrorCode::Unauthenticated,
-            "bearer token refused: the header must read `Authorization: Bearer <token>`",
-        ));
-    };
-    let principal = authenticator.verify(token).await?;
-    call.principal = Some(Arc::unwrap_or_clone(principal));
-    call.token = Some(AccessToken::new(token));
+    if let Some(credential) = credential(request)? {
+        let proof = authenticator.verify(credential).await?;
+        call.principal = Some(Arc::unwrap_or_clone(proof.principal));
+        call.token = Some(proof.token);
+    }
     Ok(call)
+}
+
+/// What the request shows: a token or an API key, in one header.
+fn credential(request: &ServiceRequest) -> Result<Option<&str>, ApiError> {
+    let headers = request.headers();
+    let refuse = |code, why: &str| Err(ApiError::new(code, why));
+    let (bearer, key) = (headers.get(header::AUTHORIZATION), headers.get(API_KEY));
+    match (bearer, key) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            refuse(ErrorCode::BadRequest, "send either `Authorization` or `X-API-Key`, not both")
+        }
+        (None, Some(key)) => match key.to_str() {
+            Ok(key) if key.starts_with("key_") => Ok(Some(key.trim())),
+            _ => refuse(ErrorCode::Unauthenticated, "API key refused: it must begin with `key_`"),
+        },
+        (Some(value), None) => {
+            let token = value.to_str().ok().and_then(|value| {
+                let (scheme, token) = value.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            });
+            match token {
+                Some(token) => Ok(Some(token)),
+                None => refuse(
+                    ErrorCode::Unauthenticated,
+                    "bearer token refused: the header must read `Authorization: Bearer <token>`",
+                ),
+            }
+        }
+    }
 }

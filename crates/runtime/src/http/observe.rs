@@ -1,18 +1,22 @@
 //! Around every request: its id, the error's body, the access log, the metric.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage};
-use contracts::{ErrorCode, TraceContext};
+use actix_web::{Error, HttpMessage, HttpRequest};
+use contracts::{ApiError, ErrorCode, TraceContext};
+use domain::RequestId;
 
-use super::access::{Allowed, matched_path};
-use super::caller::{REQUEST_ID, request_id};
+use super::access::{Allowed, matched_in, matched_path};
+use super::caller::{Caller, REQUEST_ID, request_id};
 use super::client::client_address;
 use super::problem::{ErrorFace, bounded, problem_json, translate};
+use crate::audit::{Recorder, Refusal};
 use crate::telemetry::metrics::Active;
 use crate::telemetry::names::keys;
 use crate::telemetry::traces::Answer;
@@ -21,6 +25,37 @@ use crate::telemetry::{Span, label, metrics, record};
 /// Whether requests are logged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AccessLog(pub(super) bool);
+
+/// Who is told of what callers were not allowed to do.
+#[derive(Clone)]
+pub(super) struct Refusals(pub(super) Option<Arc<Recorder>>);
+
+/// What the auth service puts on record itself.
+const OF_AUTH: &str = "/api/v1/auth/";
+
+/// Puts on record that a caller was refused.
+fn record_refusal(request: &HttpRequest, error: &ApiError, id: &RequestId) {
+    if !matches!(error.code, ErrorCode::Unauthenticated | ErrorCode::Forbidden)
+        || request.path().starts_with(OF_AUTH)
+    {
+        return;
+    }
+    let Some(Refusals(Some(recorder))) = request.app_data() else { return };
+    let extensions = request.extensions();
+    let caller = extensions.get::<Caller>().and_then(|Caller(call)| call.principal.as_ref());
+    // What strangers ask for is not repeated: each path would be an entry of its own.
+    let path = match caller {
+        Some(_) => Cow::Borrowed(request.path()),
+        None => matched_in(&extensions, request),
+    };
+    recorder.refused(Refusal {
+        principal: caller,
+        client: client_address(request),
+        request_id: id,
+        target: format!("{} {path}", request.method()),
+        reason: &error.message,
+    });
+}
 
 pub(super) async fn observe(
     request: ServiceRequest,
@@ -37,6 +72,7 @@ pub(super) async fn observe(
         Some(error) => {
             failure = Some(error.code);
             let (request, _) = answer.into_parts();
+            record_refusal(&request, &error, &id);
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
             let mut response = face(&request, &bounded(error), id.as_str());
             if let Some(Allowed(verbs)) = request.extensions().get::<Allowed>()

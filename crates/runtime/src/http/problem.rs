@@ -83,10 +83,14 @@ pub(super) fn response(error: &ApiError) -> actix_web::HttpResponseBuilder {
     }
     if error.code == ErrorCode::Unauthenticated {
         let challenge = if error.message.starts_with("missing") {
-            "Bearer"
+            "Bearer realm=\"decision-engine\""
         } else {
-            "Bearer error=\"invalid_token\""
+            "Bearer realm=\"decision-engine\", error=\"invalid_token\""
         };
+        response.insert_header((header::WWW_AUTHENTICATE, challenge));
+    }
+    if error.code == ErrorCode::Forbidden {
+        let challenge = "Bearer realm=\"decision-engine\", error=\"insufficient_scope\"";
         response.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
     response

@@ -13,11 +13,11 @@ use actix_web::{HttpRequest, HttpResponse, HttpServer};
 use contracts::{ApiError, ErrorCode};
 
 use super::client::TrustedProxies;
-use super::observe::{AccessLog, observe};
+use super::observe::{AccessLog, Refusals, observe};
 use super::problem::{ErrorFace, Problem, problem_json};
-use crate::RuntimeError;
 use crate::settings::Http;
 use crate::telemetry::metrics;
+use crate::{Recorder, RuntimeError};
 
 /// What a server serves.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct App {
     pub access_log: bool,
     /// Who is believed about the client's address.
     pub trusted_proxies: TrustedProxies,
+    /// Who is told of what callers were not allowed to do.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 impl App {
@@ -46,7 +48,13 @@ impl App {
             configure(config);
         };
         let trusted_proxies = TrustedProxies::default();
-        Self { configure: Arc::new(configure), face: problem_json, access_log, trusted_proxies }
+        Self {
+            configure: Arc::new(configure),
+            face: problem_json,
+            access_log,
+            trusted_proxies,
+            recorder: None,
+        }
     }
 }
 
@@ -88,6 +96,7 @@ impl Server {
                 .app_data(ErrorFace(app.face))
                 .app_data(AccessLog(app.access_log))
                 .app_data(app.trusted_proxies.clone())
+                .app_data(Refusals(app.recorder.clone()))
                 .wrap(from_fn(observe))
                 .configure(move |config| configure(config))
                 .default_service(web::to(unmatched))

@@ -1,6 +1,6 @@
 //! [`Accounts`].
 
-use domain::{Role, User, UserId};
+use domain::{Role, Scope, User, UserId};
 use futures_util::future::join_all;
 
 use super::{Outcome, assert_conflict, fresh, moment, odd_texts};
@@ -18,6 +18,9 @@ pub async fn accounts(port: &dyn Accounts) -> Outcome {
     assert_eq!(port.user_by_name(&anna.username).await?, Some(anna.clone()));
     // Upper and lower case are two names.
     assert_eq!(port.user_by_name(&anna.username.to_lowercase()).await?, None);
+
+    assert_eq!(port.user(anna.id).await?, Some(anna.clone()));
+    assert_eq!(port.user(UserId::new()).await?, None);
 
     assert_conflict(port.create_user(user(&anna.username, Role::Admin)).await);
     assert_eq!(port.user_by_name(&anna.username).await?, Some(anna.clone()));
@@ -48,6 +51,58 @@ pub async fn accounts(port: &dyn Accounts) -> Outcome {
     Ok(())
 }
 
+/// Changes of a user, each made once; the last admin stays. Needs a store of its own.
+///
+/// # Errors
+/// What a call failed with that should not have.
+pub async fn account_changes(first: &dyn Accounts, second: &dyn Accounts) -> Outcome {
+    let (ada, ben) = (user(&fresh("ada"), Role::Admin), user(&fresh("ben"), Role::Admin));
+    first.create_user(ada.clone()).await?;
+    first.create_user(ben.clone()).await?;
+
+    let mut changed = User {
+        role: Role::Client,
+        password_hash: "another".to_owned(),
+        scope: Scope {
+            models: ["iris".parse().unwrap_or_else(|_| unreachable!())].into(),
+            routes: ["POST /é\0".to_owned()].into(),
+        },
+        disabled: true,
+        tokens_from: moment(77),
+        identity: Some("https://issuer someone".to_owned()),
+        revision: 2,
+        ..ben.clone()
+    };
+    first.update_user(changed.clone()).await?;
+    assert_eq!(second.user(ben.id).await?, Some(changed.clone()));
+    assert_conflict(second.update_user(changed.clone()).await);
+    changed.revision = 4;
+    assert_conflict(second.update_user(changed.clone()).await);
+    changed = User { revision: 3, ..ben.clone() };
+    second.update_user(changed).await?;
+
+    // Of two last admins that go at once, one stays.
+    for round in 0..10 {
+        let gone = |user: &User| User { disabled: true, revision: 0, ..user.clone() };
+        let now = async |id| first.user(id).await.map(|user| user.map_or(0, |user| user.revision));
+        let (of_ada, of_ben) = (now(ada.id).await?, now(ben.id).await?);
+        let ada_gone = User { revision: of_ada + 1, ..gone(&ada) };
+        let ben_gone = User { revision: of_ben + 1, ..gone(&ben) };
+        let (one, other) =
+            futures_util::join!(first.update_user(ada_gone), second.update_user(ben_gone));
+        assert_eq!(
+            [&one, &other].iter().filter(|outcome| outcome.is_ok()).count(),
+            1,
+            "round {round}: {one:?} {other:?}"
+        );
+        let (back, lost) = if one.is_ok() { (&ada, other) } else { (&ben, one) };
+        assert_conflict(lost);
+        let revision = now(back.id).await? + 1;
+        first.update_user(User { revision, ..back.clone() }).await?;
+    }
+    Ok(())
+}
+
 /// Many make the same user at once: one does.
 ///
 /// # Errors
@@ -71,12 +126,6 @@ pub async fn accounts_by_two(first: &dyn Accounts, second: &dyn Accounts) -> Out
 }
 
 fn user(username: &str, role: Role) -> User {
-    User {
-        id: UserId::new(),
-        username: username.to_owned(),
-        role,
-        password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned(),
-        created_at: moment(0),
-        created_by: "first start".to_owned(),
-    }
+    let password_hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned();
+    User { password_hash, ..User::new(username, role, "first start", moment(0)) }
 }

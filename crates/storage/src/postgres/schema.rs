@@ -8,11 +8,18 @@ use super::failure::{UNREACHABLE, failure, no_connection, overdue};
 use super::{WAITS, begin};
 use crate::StoreError;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "accounts, registry, routes",
-    include_str!("../../../../migrations/postgres/0001_accounts_registry_routes.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "accounts, registry, routes",
+        include_str!("../../../../migrations/postgres/0001_accounts_registry_routes.sql"),
+    ),
+    (
+        2,
+        "credentials, audit",
+        include_str!("../../../../migrations/postgres/0002_credentials_audit.sql"),
+    ),
+];
 
 /// The table that lists what was applied.
 const APPLIED: &str = "relational_migrations";

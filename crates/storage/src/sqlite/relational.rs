@@ -1,4 +1,4 @@
-//! Accounts, registry and routes in one file.
+//! Accounts, credentials, the audit trail, registry and routes in one file.
 
 use std::path::Path;
 
@@ -9,20 +9,30 @@ use crate::StoreError;
 use crate::stores::Check;
 
 mod accounts;
+mod audit;
+mod credentials;
 mod registry;
 mod routes;
 
 const SCHEMA: Schema = Schema {
     applied: "relational_migrations",
-    migrations: &[(
-        1,
-        "accounts, registry, routes",
-        include_str!("../../../../migrations/sqlite/relational/0001_accounts_registry_routes.sql"),
-    )],
+    migrations: &[
+        (
+            1,
+            "accounts, registry, routes",
+            include_str!(
+                "../../../../migrations/sqlite/relational/0001_accounts_registry_routes.sql"
+            ),
+        ),
+        (
+            2,
+            "credentials, audit",
+            include_str!("../../../../migrations/sqlite/relational/0002_credentials_audit.sql"),
+        ),
+    ],
 };
 
-/// The file that serves [`Accounts`](crate::ports::Accounts),
-/// [`Registry`](crate::ports::Registry) and [`Routes`](crate::ports::Routes).
+/// The file that serves all ports of [`Relational`](crate::stores::Relational).
 pub(crate) struct RelationalFile(Database);
 
 impl RelationalFile {

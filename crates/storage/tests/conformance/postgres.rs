@@ -27,7 +27,10 @@ async fn postgres_does_what_the_ports_promise() -> Outcome {
 async fn two_processes_write_to_postgres_at_once() -> Outcome {
     let url = shared_postgres().await;
     let (first, second) = (storage::relational(&url).await?, storage::relational(&url).await?);
+    suite::account_changes(&*first.accounts, &*second.accounts).await?;
     suite::accounts_by_two(&*first.accounts, &*second.accounts).await?;
+    suite::credentials_by_two(&*first.credentials, &*second.credentials).await?;
+    suite::audit_by_two(&*first.audit, &*second.audit).await?;
     suite::registry_by_two(&*first.registry, &*second.registry).await?;
     suite::routes_by_two(&*first.routes, &*second.routes).await
 }
@@ -48,7 +51,7 @@ async fn many_start_at_once_on_an_empty_database() {
             .fetch_one(&mut open(&url).await)
             .await
             .unwrap();
-        assert_eq!(applied, 1);
+        assert_eq!(applied, 2);
     }
 }
 
@@ -130,6 +133,8 @@ async fn a_record_that_cannot_be_read_is_corrupt_and_named() {
 
 async fn all_suites(store: &Relational) -> Outcome {
     suite::accounts(&*store.accounts).await?;
+    suite::credentials(&*store.credentials).await?;
+    suite::audit(&*store.audit).await?;
     suite::registry(&*store.registry).await?;
     suite::routes(&*store.routes).await
 }

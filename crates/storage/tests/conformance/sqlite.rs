@@ -44,6 +44,8 @@ async fn sqlite_relational_does_what_the_ports_promise() -> Outcome {
     // Twice: a suite must not mind what is there already.
     for _ in 0..2 {
         suite::accounts(&*store.accounts).await?;
+        suite::credentials(&*store.credentials).await?;
+        suite::audit(&*store.audit).await?;
         suite::registry(&*store.registry).await?;
         suite::routes(&*store.routes).await?;
     }
@@ -76,7 +78,10 @@ async fn a_folder_does_what_the_port_promises() -> Outcome {
 async fn two_processes_write_to_sqlite_at_once() -> Outcome {
     let place = Place::new();
     let (first, second) = tokio::join!(place.relational(), place.relational());
+    suite::account_changes(&*first.accounts, &*second.accounts).await?;
     suite::accounts_by_two(&*first.accounts, &*second.accounts).await?;
+    suite::credentials_by_two(&*first.credentials, &*second.credentials).await?;
+    suite::audit_by_two(&*first.audit, &*second.audit).await?;
     suite::registry_by_two(&*first.registry, &*second.registry).await?;
     suite::routes_by_two(&*first.routes, &*second.routes).await?;
 
@@ -114,7 +119,7 @@ async fn many_start_at_once_on_files_that_are_not_there_yet() {
         .fetch_one(&mut file)
         .await
         .unwrap();
-        assert_eq!(applied, 2);
+        assert_eq!(applied, 3);
     }
 }
 

@@ -41,6 +41,21 @@ pub(super) fn read_or_make(
     read(path)
 }
 
+/// Removes a file; one that is gone already is no failure.
+pub(super) fn remove(path: &Path) -> Result<(), AuthError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(unusable(path, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// The second since 1970 in which the file was last written; 0 if that is not known.
+pub(super) fn second_of(path: &Path) -> i64 {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+}
+
 fn make(path: &Path, content: &[u8]) -> Result<(), AuthError> {
     let folder = path.parent().ok_or_else(|| unusable(path, ErrorKind::InvalidInput.into()))?;
     let half_done = folder.join(format!(".{}.tmp", random::token()?));

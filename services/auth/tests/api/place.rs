@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use auth::{Auth, AuthError, DEFAULTS, Deps, Settings};
-use contracts::auth::{AUDIENCE, Claims, ISSUER, NewUser, SignIn, Token, UserView};
+use contracts::auth::{AUDIENCE, Claims, ISSUER, NewUser, SignIn, Since, Token, UserView};
 use contracts::{ApiError, AuthApi, Call};
-use domain::{Clock, Principal, Role, User};
+use domain::{Clock, Principal, Role, Scope};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use storage::StoreError;
-use storage::ports::Accounts;
+use storage::Relational;
 use time::OffsetDateTime;
 
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -43,19 +42,21 @@ impl Place {
     }
 
     /// A new door to the store.
-    pub(crate) async fn accounts(&self) -> Arc<dyn Accounts> {
-        let file = self.folder.path().join("data/relational.db");
-        let url = format!("sqlite://{}", file.display());
-        storage::relational(&url).await.unwrap().accounts
+    pub(crate) async fn store(&self) -> Relational {
+        storage::relational(&self.store_url()).await.unwrap()
+    }
+
+    pub(crate) fn store_url(&self) -> String {
+        format!("sqlite://{}", self.folder.path().join("data/relational.db").display())
     }
 
     pub(crate) async fn start(&self, settings: &[(&str, &str)]) -> Result<Arc<Auth>, AuthError> {
-        self.start_on(self.accounts().await, settings).await
+        self.start_on(self.store().await, settings).await
     }
 
     pub(crate) async fn start_on(
         &self,
-        accounts: Arc<dyn Accounts>,
+        store: Relational,
         settings: &[(&str, &str)],
     ) -> Result<Arc<Auth>, AuthError> {
         #[derive(Deserialize)]
@@ -66,6 +67,7 @@ impl Place {
         let mut environment = BTreeMap::from([
             ("ENGINE__AUTH__HASH_MEMORY_KIB".to_owned(), "8".to_owned()),
             ("ENGINE__AUTH__HASH_PASSES".to_owned(), "1".to_owned()),
+            ("ENGINE__AUTH__LOCKOUT_AFTER".to_owned(), "1000".to_owned()),
         ]);
         for (key, value) in settings {
             environment.insert(format!("ENGINE__AUTH__{key}"), (*value).to_owned());
@@ -73,7 +75,13 @@ impl Place {
         let All { auth: mut settings } =
             runtime::settings::load(&[DEFAULTS], None, environment).unwrap();
         settings.resolve(&self.folder.path().join("data"));
-        auth::build(settings, Deps { accounts, clock: Arc::clone(&self.clock) as _ }).await
+        let deps = Deps {
+            accounts: store.accounts,
+            credentials: store.credentials,
+            audit: store.audit,
+            clock: Arc::clone(&self.clock) as _,
+        };
+        auth::build(settings, deps).await
     }
 
     /// An engine whose admin has the password [`PASSWORD`].
@@ -85,26 +93,8 @@ impl Place {
 }
 
 /// A store that is down.
-pub(crate) struct Down;
-
-impl Down {
-    fn error<T>() -> Result<T, StoreError> {
-        let (store, source) = ("sqlite://x".to_owned(), "disk on fire".into());
-        Err(StoreError::Unavailable { store, action: "read", source })
-    }
-}
-
-#[async_trait::async_trait]
-impl Accounts for Down {
-    async fn create_user(&self, _: User) -> Result<(), StoreError> {
-        Self::error()
-    }
-    async fn user_by_name(&self, _: &str) -> Result<Option<User>, StoreError> {
-        Self::error()
-    }
-    async fn users(&self) -> Result<Vec<User>, StoreError> {
-        Self::error()
-    }
+pub(crate) async fn down() -> Relational {
+    storage::deferred::relational("postgres://nobody@127.0.0.1:1/none").await.unwrap().0
 }
 
 pub(crate) fn anonymous() -> Call {
@@ -136,7 +126,7 @@ pub(crate) async fn create(
     role: Role,
 ) -> Result<UserView, ApiError> {
     let (username, password) = (username.to_owned(), password.to_owned());
-    auth.create_user(call, NewUser { username, password, role }).await
+    auth.create_user(call, NewUser { username, password, role, scope: Scope::default() }).await
 }
 
 pub(crate) fn validation() -> Validation {
@@ -156,4 +146,30 @@ pub(crate) async fn verify(auth: &Auth, token: &Token) -> Claims {
     let key = keys.iter().find(|key| Some(&key.kid) == header.kid.as_ref()).unwrap();
     let key = DecodingKey::from_ed_components(&key.x).unwrap();
     jsonwebtoken::decode(&token.access_token, &key, &validation()).unwrap().claims
+}
+
+/// A caller as the gateway makes one of a verified token.
+pub(crate) async fn caller(auth: &Auth, token: &Token) -> Call {
+    let claims = verify(auth, token).await;
+    let principal = Principal {
+        id: claims.sub,
+        name: claims.name,
+        kind: claims.kind,
+        role: claims.role,
+        scope: claims.scope,
+        session: claims.sid,
+    };
+    Call { principal: Some(principal), ..anonymous() }
+}
+
+/// Lets time pass.
+pub(crate) fn pass(place: &Place, seconds: i64) {
+    place.clock.0.fetch_add(seconds, Ordering::SeqCst);
+}
+
+/// The ids that ceased to be good.
+pub(crate) async fn revoked(auth: &Auth) -> Vec<String> {
+    let since = Since { since: OffsetDateTime::UNIX_EPOCH };
+    let answer = auth.revocations(anonymous(), since).await.unwrap();
+    answer.ended.into_iter().map(|one| one.id).collect()
 }

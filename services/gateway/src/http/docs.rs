@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -52,8 +52,19 @@ struct Problem {
         auth::jwks,
         auth::token,
         auth::me,
-        auth::users,
-        auth::create_user,
+        auth::refresh,
+        auth::logout,
+        auth::change_password,
+        auth::rotate_signing_key,
+        accounts::users,
+        accounts::create_user,
+        accounts::change_user,
+        accounts::api_keys,
+        accounts::create_api_key,
+        accounts::revoke_api_key,
+        accounts::rotate_api_key,
+        audit::audit,
+        audit::verify,
         registry::models,
         registry::create_model,
         registry::model,
@@ -119,12 +130,14 @@ pub fn openapi() -> Value {
         let needs_token = !roles.is_empty();
         operation.insert("x-roles".to_owned(), json!(roles));
         if needs_token {
-            operation.insert("security".to_owned(), json!([{"bearer": []}]));
+            operation.insert("security".to_owned(), json!([{"bearer": []}, {"api_key": []}]));
         }
     }
     if let Some(Value::Object(components)) = document.get_mut("components") {
         let bearer = json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"});
-        components.insert("securitySchemes".to_owned(), json!({"bearer": bearer}));
+        let key = json!({"type": "apiKey", "in": "header", "name": "X-API-Key"});
+        let schemes = json!({"bearer": bearer, "api_key": key});
+        components.insert("securitySchemes".to_owned(), schemes);
     }
     document
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::{Manifest, Model, ModelName, Role, User, UserId, Version};
+use domain::{Manifest, Model, ModelName, Role, User, Version};
 use storage::{Relational, StoreError};
 use testkit::{PrivateServer, shared_postgres, until};
 
@@ -222,12 +222,6 @@ fn version() -> Version {
 }
 
 fn user(username: &str) -> User {
-    User {
-        id: UserId::new(),
-        username: username.to_owned(),
-        role: Role::Client,
-        password_hash: String::new(),
-        created_at: time::OffsetDateTime::UNIX_EPOCH,
-        created_by: "anna".to_owned(),
-    }
+    let now = time::OffsetDateTime::UNIX_EPOCH;
+    User { password_hash: "-".to_owned(), ..User::new(username, Role::Client, "-", now) }
 }

@@ -1,0 +1,292 @@
+//! What the command line does to users, API keys and the audit trail: of a running engine through its
+//! public API, or of its stores, where no engine runs.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use contracts::auth::{NewApiKey, NewUser, UserPatch};
+use domain::{Clock as _, ModelName, Role, Scope};
+use runtime::SystemClock;
+use runtime::service::Arguments;
+use serde::Serialize;
+use serde_json::Value;
+use time::Duration;
+
+mod door;
+mod table;
+
+use door::Door;
+
+/// Where to do it.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// A running engine, such as `http://127.0.0.1:8000`. Without it, the stores of the settings.
+    #[arg(long, env = "ENGINE_URL")]
+    url: Option<String>,
+    /// An admin's token or API key for that engine.
+    #[arg(long, env = "ENGINE_TOKEN", hide_env_values = true, requires = "url")]
+    token: Option<String>,
+    #[command(flatten)]
+    arguments: Arguments,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `decision-engine user ...`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// All users.
+    List,
+    /// Make a user. The password comes from a file, or is generated and printed.
+    Create {
+        /// The user name.
+        name: String,
+        /// admin, engineer, analyst or client.
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// The models it may use, separated by commas; without it, all.
+        #[arg(long, value_delimiter = ',')]
+        models: Vec<ModelName>,
+        /// A file with the password, or `-` for standard input.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Change a user's role.
+    Role {
+        /// The user name.
+        name: String,
+        /// admin, engineer, analyst or client.
+        #[arg(value_parser = role)]
+        role: Role,
+    },
+    /// Keep a user out: what was got by signing in is refused within a second.
+    Disable {
+        /// The user name.
+        name: String,
+    },
+    /// Let a user in again.
+    Enable {
+        /// The user name.
+        name: String,
+    },
+    /// Give a user another password.
+    Password {
+        /// The user name.
+        name: String,
+        /// A file with the password, or `-` for standard input; without it, one is generated.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+}
+
+/// `decision-engine key ...`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// All API keys.
+    List,
+    /// Make an API key and show it, once.
+    Create {
+        /// Which program has it.
+        name: String,
+        /// admin, engineer, analyst or client.
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// The models it may use, separated by commas; without it, all.
+        #[arg(long, value_delimiter = ',')]
+        models: Vec<ModelName>,
+        /// A route it may use, such as `POST /api/v1/feedback`; again for more; without it, all.
+        #[arg(long = "route")]
+        routes: Vec<String>,
+        /// When it ceases to be good; without it, never.
+        #[arg(long)]
+        expires_in_days: Option<u16>,
+    },
+    /// Make a key in the place of another, which is good for a while yet.
+    Rotate {
+        /// The id, `key_...`.
+        id: String,
+        /// How long the old one is good for yet, seconds.
+        #[arg(long)]
+        overlap_s: Option<u64>,
+    },
+    /// End a key: it is refused within a second.
+    Revoke {
+        /// The id, `key_...`.
+        id: String,
+    },
+}
+
+/// `decision-engine audit ...`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// The newest entries.
+    List {
+        /// Only by whoever has this name.
+        #[arg(long)]
+        actor: Option<String>,
+        /// Only this action, or the group of this name: `route.put`, `user`.
+        #[arg(long)]
+        action: Option<String>,
+        /// Only on this: `model:iris`, `user:anna`.
+        #[arg(long)]
+        target: Option<String>,
+        /// Entries at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Look whether each entry is there and as it was written. Fails if one is not.
+    Verify,
+    /// Print all entries, one JSON object a line, oldest first.
+    Export {
+        /// Only those after this place.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+}
+
+/// Does what was asked of users.
+///
+/// # Errors
+/// What the engine or its stores refuse.
+pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
+    let Some(door) = place.open().await? else { return Ok(()) };
+    let change = |name: String, change: UserPatch| door.change_user(name, change);
+    let view = match command {
+        UserCommand::List => return place.show(&door.users().await?, "users"),
+        UserCommand::Create { name, role, models, password_file } => {
+            let password = password(password_file, &name)?;
+            let scope = Scope { models: models.into_iter().collect(), ..Scope::default() };
+            door.create_user(NewUser { username: name, password, role, scope }).await?
+        }
+        UserCommand::Role { name, role } => {
+            change(name, UserPatch { role: Some(role), ..UserPatch::default() }).await?
+        }
+        UserCommand::Disable { name } => {
+            change(name, UserPatch { disabled: Some(true), ..UserPatch::default() }).await?
+        }
+        UserCommand::Enable { name } => {
+            change(name, UserPatch { disabled: Some(false), ..UserPatch::default() }).await?
+        }
+        UserCommand::Password { name, password_file } => {
+            let password = Some(password(password_file, &name)?);
+            change(name, UserPatch { password, ..UserPatch::default() }).await?
+        }
+    };
+    place.show(&view, "")
+}
+
+/// Does what was asked of API keys.
+///
+/// # Errors
+/// What the engine or its stores refuse.
+pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
+    let Some(door) = place.open().await? else { return Ok(()) };
+    match command {
+        KeyCommand::List => place.show(&door.api_keys().await?, "api_keys"),
+        KeyCommand::Create { name, role, models, routes, expires_in_days } => {
+            let scope = Scope {
+                models: models.into_iter().collect(),
+                routes: routes.into_iter().collect(),
+            };
+            let days = expires_in_days.map(|days| Duration::days(days.into()));
+            let expires_at = days.map(|days| SystemClock.now() + days);
+            let new = NewApiKey { name, role, scope, expires_at };
+            place.show(&door.create_api_key(new).await?, "")
+        }
+        KeyCommand::Rotate { id, overlap_s } => {
+            place.show(&door.rotate_api_key(id, overlap_s).await?, "")
+        }
+        KeyCommand::Revoke { id } => place.show(&door.revoke_api_key(id).await?, ""),
+    }
+}
+
+/// Does what was asked of the audit trail.
+///
+/// # Errors
+/// What the engine or its stores refuse; also if the trail is not whole.
+#[expect(clippy::print_stdout, reason = "what the command line asked for")]
+pub async fn audit(place: &Place, command: AuditCommand) -> anyhow::Result<()> {
+    let Some(door) = place.open().await? else { return Ok(()) };
+    match command {
+        AuditCommand::List { actor, action, target, limit } => {
+            let page = door.audit(None, limit, actor, action, target).await?;
+            place.show(&page, "entries")
+        }
+        AuditCommand::Verify => {
+            let verdict = door.verify_audit().await?;
+            place.show(&verdict, "")?;
+            if verdict.whole {
+                return Ok(());
+            }
+            bail!("the audit trail is not whole: {} faults", verdict.faults.len())
+        }
+        AuditCommand::Export { after } => {
+            let mut after = Some(after);
+            while let Some(place) = after {
+                let page = door.audit(Some(place), 1000, None, None, None).await?;
+                for entry in &page.entries {
+                    println!("{}", serde_json::to_string(entry)?);
+                }
+                after = page.next;
+            }
+            Ok(())
+        }
+    }
+}
+
+impl Place {
+    async fn open(&self) -> anyhow::Result<Option<Door>> {
+        match (&self.url, &self.token) {
+            (Some(url), Some(token)) => Ok(Some(Door::engine(url, token)?)),
+            (Some(_), None) => {
+                bail!("a running engine asks who you are: give `--token`, or set ENGINE_TOKEN")
+            }
+            (None, _) => Door::stores(&self.arguments).await,
+        }
+    }
+
+    /// Prints the answer: as JSON, or its rows as a table.
+    #[expect(clippy::print_stdout, reason = "what the command line asked for")]
+    fn show(&self, answer: &impl Serialize, rows: &str) -> anyhow::Result<()> {
+        let answer = serde_json::to_value(answer)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&answer)?);
+            return Ok(());
+        }
+        let rows = match answer.get(rows) {
+            Some(Value::Array(rows)) => rows.clone(),
+            _ => vec![answer],
+        };
+        println!("{}", table::of(&rows));
+        Ok(())
+    }
+}
+
+/// The password in a file; without one, a generated one, which is printed.
+#[expect(clippy::print_stdout, reason = "shown the one time it is known")]
+fn password(file: Option<PathBuf>, name: &str) -> anyhow::Result<String> {
+    let text = match file {
+        None => {
+            let password = auth::random_password()?;
+            println!("password of `{name}`, shown only now: {password}");
+            return Ok(password);
+        }
+        Some(file) if file.as_os_str() == "-" => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("standard input")?;
+            text
+        }
+        Some(file) => {
+            std::fs::read_to_string(&file).with_context(|| format!("`{}`", file.display()))?
+        }
+    };
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn role(name: &str) -> Result<Role, String> {
+    let role = Role::parse(name).filter(|role| *role != Role::Service);
+    role.ok_or_else(|| format!("`{name}` is no role: admin, engineer, analyst or client"))
+}
