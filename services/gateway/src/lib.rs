@@ -60,5 +60,7 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
         face: http::error_face,
         access_log,
         trusted_proxies: settings.trusted_proxies.clone(),
+        cors: settings.cors.clone(),
+        headers: http::set_headers,
     }
 }

@@ -14,6 +14,7 @@ use contracts::call::AccessToken;
 use contracts::{ApiError, Call, Deadline, ErrorCode, TraceContext};
 use domain::RequestId;
 
+use super::inflate::inflate;
 use super::problem::Problem;
 use crate::Authenticator;
 
@@ -57,7 +58,7 @@ pub(super) fn request_id(request: &HttpRequest) -> RequestId {
 
 /// Around a route: builds the call, asks whether it may go on, and hands it to the handler.
 pub(super) async fn admit(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     authenticator: Arc<Authenticator>,
     client: Option<IpAddr>,
@@ -68,7 +69,8 @@ pub(super) async fn admit(
     if let Ok(call) = &mut call {
         call.client = client;
     }
-    match call.and_then(|call| may(&call).map(|()| call)) {
+    let admitted = call.and_then(|call| may(&call).map(|()| call));
+    match admitted.and_then(|call| inflate(&mut request).map(|()| call)) {
         Ok(call) => {
             let left = call.deadline.left();
             request.extensions_mut().insert(Caller(call));

@@ -13,6 +13,7 @@ use super::access::{Allowed, matched_path};
 use super::caller::{REQUEST_ID, request_id};
 use super::client::client_address;
 use super::problem::{ErrorFace, bounded, problem_json, translate};
+use super::server::SetHeaders;
 use crate::telemetry::metrics::Active;
 use crate::telemetry::names::keys;
 use crate::telemetry::traces::Answer;
@@ -36,13 +37,19 @@ pub(super) async fn observe(
     let mut answer = match answer.response().error().map(translate) {
         Some(error) => {
             failure = Some(error.code);
-            let (request, _) = answer.into_parts();
+            let (request, plain) = answer.into_parts();
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
             let mut response = face(&request, &bounded(error), id.as_str());
             if let Some(Allowed(verbs)) = request.extensions().get::<Allowed>()
                 && let Ok(verbs) = HeaderValue::from_str(verbs)
             {
                 response.headers_mut().insert(header::ALLOW, verbs);
+            }
+            // A page of another origin is to see why it was refused.
+            for (name, value) in plain.headers() {
+                if *name == header::VARY || name.as_str().starts_with("access-control-") {
+                    response.headers_mut().insert(name.clone(), value.clone());
+                }
             }
             ServiceResponse::new(request, response)
         }
@@ -51,6 +58,11 @@ pub(super) async fn observe(
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         answer.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
     }
+    let asked = answer.request().clone();
+    if let Some(set) = asked.app_data::<SetHeaders>() {
+        set(&asked, answer.headers_mut());
+    }
+    drop(asked);
     report(&answer, &active, id.as_str(), start.elapsed(), failure, &trace, &mut span);
     Ok(answer)
 }
