@@ -8,6 +8,7 @@
 
 mod announcements;
 mod bucket;
+mod encryption;
 mod mongo;
 mod postgres;
 mod sqlite;
