@@ -17,6 +17,8 @@ use crate::place::{
     Down, PASSWORD, Place, START, anonymous, by, create, request, sign_in, validation, verify,
 };
 
+#[path = "api/fuzz.rs"]
+mod fuzz;
 #[path = "api/place.rs"]
 mod place;
 
