@@ -33,6 +33,7 @@ pub(super) struct Live {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelReady)]
 pub(super) struct Ready {
     ready: bool,
 }
@@ -326,7 +327,7 @@ fn parse(path: &(String, String)) -> Result<(ModelName, VersionId), ApiError> {
 
 /// A body that may be left out.
 fn optional<T: Default + for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, ApiError> {
-    if body.is_empty() {
+    if matches!(body.trim_ascii(), b"" | b"null") {
         return Ok(T::default());
     }
     serde_json::from_slice(body).map_err(|error| {
