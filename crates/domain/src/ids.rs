@@ -236,7 +236,9 @@ mod tests {
         let version: VersionId = "3".parse().unwrap();
         assert_eq!(serde_json::to_string(&version).unwrap(), "\"3\"");
         assert!("0".parse::<VersionId>().is_err());
-        assert!("v1".parse::<VersionId>().is_err());
+        for bad in ["v1", "+1", "01", "", "4294967296"] {
+            assert!(bad.parse::<VersionId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Shorter texts are in logs by chance.
 const SHORTEST: usize = 12;
 /// A secret may be used a little before it is remembered, and a line may be half written.
-const OVERLAP: u64 = 256 * 1024;
+const OVERLAP: u64 = 32 * 1024;
 
 static REMEMBERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The logs of processes that run, each with how far it was searched.

@@ -45,11 +45,12 @@ fn a_strange_multipart_body_is_read_or_refused() {
         .run(&strange, |(content_type, body, piece)| {
             let parts = || multipart(&content_type, body.clone(), piece);
             let (Some(upload), Some(form)) = (parts(), parts()) else { return Ok(()) };
-            let upload = system.block_on(tokio::time::timeout(soon, upload::read(upload, LIMIT)));
-            let form = system.block_on(tokio::time::timeout(soon, predict::read_form(form, LIMIT)));
-            for error in
-                [upload.expect(whole).err(), form.expect(whole).err()].into_iter().flatten()
-            {
+            let (upload, form) = system.block_on(async {
+                let upload = tokio::time::timeout(soon, upload::read(upload, LIMIT)).await;
+                let form = tokio::time::timeout(soon, predict::read_form(form, LIMIT)).await;
+                (upload.expect(whole), form.expect(whole))
+            });
+            for error in [upload.err(), form.err()].into_iter().flatten() {
                 prop_assert!(ours(error.code), "{error:?}");
             }
             Ok(())

@@ -196,7 +196,8 @@ async fn a_request_that_may_be_misread_is_answered_once_at_most(topology: Topolo
 
 /// What nginx passes on in a form of its own.
 fn tolerated(name: &str) -> bool {
-    const NAMES: [&str; 0] = [];
+    // It leaves the line out.
+    const NAMES: [&str; 1] = ["a line that is no header"];
     NAMES.contains(&name)
 }
 
@@ -209,7 +210,9 @@ async fn heads_have_limits(topology: Topology) {
         for (name, target, headers) in
             [("many", "/livez", many.as_str()), ("long", "/livez", &long), ("target", &target, "")]
         {
-            let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{headers}\r\n{HIDDEN}");
+            let request = format!(
+                "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n{HIDDEN}"
+            );
             let said = raw(&address, request.as_bytes()).await;
             let status = said.get(9..12).unwrap_or_default();
             assert!(["", "400", "414", "431"].contains(&status), "{door} {name}: {status}");
