@@ -55,6 +55,8 @@ fn a_strange_v2_body_is_answered_or_refused() {
     {
         let stage = runtime.block_on(Stage::of("fuzz", folder, None));
         let (body, length) = binary(&inputs, &tail);
+        let whole = Protocol::V2 { header_length: Some(length) };
+        runtime.block_on(stage.send("fuzz", whole, "", body.clone())).expect("the sample itself");
         let lengths = prop_oneof![
             6 => Just(Some(length)),
             1 => Just(None),
@@ -88,6 +90,8 @@ fn a_strange_natural_body_is_answered_or_refused() {
         br#"{"instances":[[5.1,3.5,1.4,0.2],[1,2,3,4e0]],"unit":"a","context":{"b":[null,true]}}"#;
     let csv = b"sepal_length_cm,sepal_width_cm,petal_length_cm,petal_width_cm\n5.1,3.5,1.4,0.2\n";
     for (kind, sample) in [("application/json", json.to_vec()), ("text/csv", csv.to_vec())] {
+        let sent = stage.send("fuzz", Protocol::Natural, kind, sample.clone());
+        runtime.block_on(sent).expect("the sample itself");
         TestRunner::new(cases(600))
             .run(&mutated(sample), |body| check(&stage, &runtime, Protocol::Natural, kind, body))
             .unwrap();
