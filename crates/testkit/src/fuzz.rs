@@ -108,10 +108,10 @@ fn number_as(number: u64, form: u8) -> Vec<u8> {
         4 => {
             let (mut rest, mut out) = (number, Vec::new());
             while rest > 0x7f {
-                out.push((rest & 0x7f) as u8 | 0x80);
+                out.push(rest.to_le_bytes()[0] | 0x80);
                 rest >>= 7;
             }
-            out.push(rest as u8);
+            out.push(rest.to_le_bytes()[0]);
             out
         }
         _ => number.to_string().into_bytes(),

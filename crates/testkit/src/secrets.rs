@@ -73,7 +73,7 @@ fn search(log: &Path, from: u64) -> (Option<String>, u64) {
     let text = String::from_utf8_lossy(&bytes);
     for secret in lock(&REMEMBERED).iter() {
         if let Some(place) = text.find(secret.as_str()) {
-            let line = text[..place].lines().count().max(1);
+            let line = text.get(..place).unwrap_or_default().lines().count().max(1);
             let whole: &str = text.lines().nth(line - 1).unwrap_or_default();
             let shown: String =
                 whole.replace(secret.as_str(), "[SECRET]").chars().take(300).collect();
