@@ -19,8 +19,8 @@ fn binary(inputs: &Value, tail: &[u8]) -> (Vec<u8>, u64) {
     (body, length)
 }
 
-fn input(datatype: &str, shape: &[usize], size: usize) -> Value {
-    json!([{"name": "input", "shape": shape, "datatype": datatype,
+fn input(name: &str, datatype: &str, shape: &[usize], size: usize) -> Value {
+    json!([{"name": name, "shape": shape, "datatype": datatype,
         "parameters": {"binary_data_size": size}}])
 }
 
@@ -50,9 +50,10 @@ fn a_strange_v2_body_is_answered_or_refused() {
     let row: Vec<u8> = [5.1_f32, 3.5, 1.4, 0.2].iter().flat_map(|v| v.to_le_bytes()).collect();
     let text = b"\x04\0\0\0good\x03\0\0\0bad".to_vec();
     let sentiment = "services/all-in-one/demo/sentiment";
-    for (folder, inputs, tail) in
-        [(IRIS, input("FP32", &[1, 4], 16), row), (sentiment, input("BYTES", &[2, 1], 15), text)]
-    {
+    for (folder, inputs, tail) in [
+        (IRIS, input("input", "FP32", &[1, 4], 16), row),
+        (sentiment, input("text", "BYTES", &[2, 1], 15), text),
+    ] {
         let stage = runtime.block_on(Stage::of("fuzz", folder, None));
         let (body, length) = binary(&inputs, &tail);
         let whole = Protocol::V2 { header_length: Some(length) };
