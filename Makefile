@@ -1,6 +1,6 @@
 # `make` prints the targets. Each is a few lines over cargo, so that nobody needs make.
 .DEFAULT_GOAL := help
-.PHONY: help run onnxruntime build test test-servers test-deploy lint fmt bench load load-compare openapi secrets up down
+.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench load load-compare openapi secrets up down
 
 PYTHON ?= python3
 VENV := target/venv-tests
@@ -36,9 +36,17 @@ $(VENV)/ready: tests/python/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-lint: ## Check formatting and lints; warnings are errors.
+lint: target/tools/bin/cargo-deny ## Check formatting, lints, and the licences and sources of dependencies.
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$< --locked check licenses bans sources
+
+audit: target/tools/bin/cargo-deny ## Look for known weaknesses in dependencies; fetches the list of them.
+	$< --locked check advisories
+
+# Under the MIT or the Apache licence. Its package for Python is too old for today's cargo.
+target/tools/bin/cargo-deny:
+	cargo install cargo-deny --version 0.20.2 --locked --debug --root target/tools
 
 fmt: ## Format the code.
 	cargo fmt --all

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod docs;
+mod edge;
+mod encryption;
 mod examples;
 mod golden;
 mod hostile;

@@ -26,7 +26,7 @@ pub enum InvalidId {
 /// The name of a model, unique in the registry and safe in a path or a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "iris")]
+#[schema(value_type = String, example = "iris", pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 pub struct ModelName(String);
 
 impl ModelName {
@@ -76,7 +76,7 @@ impl fmt::Display for ModelName {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "1")]
+#[schema(value_type = String, example = "1", pattern = "^[1-9][0-9]{0,8}$")]
 pub struct VersionId(u32);
 
 impl VersionId {
@@ -95,8 +95,10 @@ impl FromStr for VersionId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.parse()
-            .ok()
+        // One way to write each: `+1` and `01` are none.
+        let is_number = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_number.then(|| text.parse().ok()).flatten();
+        number
             .and_then(Self::new)
             .ok_or_else(|| InvalidId::VersionId(text.chars().take(200).collect()))
     }
@@ -234,7 +236,9 @@ mod tests {
         let version: VersionId = "3".parse().unwrap();
         assert_eq!(serde_json::to_string(&version).unwrap(), "\"3\"");
         assert!("0".parse::<VersionId>().is_err());
-        assert!("v1".parse::<VersionId>().is_err());
+        for bad in ["v1", "+1", "01", "", "4294967296"] {
+            assert!(bad.parse::<VersionId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

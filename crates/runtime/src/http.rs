@@ -3,17 +3,21 @@
 mod access;
 mod caller;
 mod client;
+mod cors;
+mod inflate;
 mod internal;
 mod observe;
 mod problem;
 mod server;
+mod tls;
 
 pub use access::{Access, PublicRoute, TimeLimits, matched_path, mount, public};
 pub use caller::Caller;
 pub use client::{TrustedProxies, client_address};
+pub use cors::CorsSettings;
 pub use internal::{InternalRoutes, bind};
 pub use problem::{ErrorFace, Problem, problem_json};
-pub use server::{App, Server, prometheus_text};
+pub use server::{App, Server, SetHeaders, prometheus_text};
 
 /// Binds a service's endpoints to the methods of its trait:
 /// `bind_all!(routes, api, { PREDICT => predict(request), JWKS => jwks() })`.

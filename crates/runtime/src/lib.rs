@@ -52,6 +52,9 @@ pub enum RuntimeError {
         #[source]
         source: std::io::Error,
     },
+    /// The certificate of the server cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// Telemetry cannot be set up.
     #[error("failed to set up telemetry: {0}")]
     Telemetry(String),

@@ -106,6 +106,12 @@ pub async fn run_service<T, A: Send + Sync + 'static>(
     api: A,
     http: fn(&mut InternalRoutes<'_>, &A),
 ) -> Result<(), RuntimeError> {
+    if !settings.http.tls_certificate.as_os_str().is_empty() {
+        return Err(RuntimeError::Settings(
+            "`http.tls_certificate` is for the gateway: services speak plain HTTP to each other"
+                .to_owned(),
+        ));
+    }
     let authenticator = Arc::new(authenticator);
     process.spawn(Arc::clone(&authenticator).watch());
     let timeout = Duration::from_millis(settings.http.request_timeout_ms);

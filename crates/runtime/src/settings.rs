@@ -33,6 +33,8 @@ pub struct Storage {
     pub artifacts: String,
     pub artifacts_access_key: Secret,
     pub artifacts_secret_key: Secret,
+    pub artifacts_encryption_key: Secret,
+    pub artifacts_old_encryption_keys: Secret,
     pub cache: String,
 }
 
@@ -70,6 +72,33 @@ pub struct Http {
     pub token_cache: usize,
     pub revocation_poll_ms: u64,
     pub jwks_refresh_s: u64,
+    pub tls_certificate: PathBuf,
+    pub tls_key: PathBuf,
+    pub tls_reload_s: u64,
+}
+
+/// Texts: a list in TOML, or separated by commas as the environment has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "ListForm<T>", bound = "T: Deserialize<'de> + From<String>")]
+pub struct List<T>(pub Vec<T>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListForm<T> {
+    Commas(String),
+    Items(Vec<T>),
+}
+
+impl<T: From<String>> From<ListForm<T>> for List<T> {
+    fn from(form: ListForm<T>) -> Self {
+        match form {
+            ListForm::Items(items) => Self(items),
+            ListForm::Commas(text) => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                Self(words.map(|word| T::from(word.to_owned())).collect())
+            }
+        }
+    }
 }
 
 /// `[server]`: where a service that runs by itself listens.
@@ -102,6 +131,12 @@ impl Secret {
     /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 

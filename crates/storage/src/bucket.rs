@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, MultipartUpload as _, ObjectStoreExt as _, RetryConfig,
+    BackoffConfig, ClientOptions, Error, MultipartUpload as _, ObjectStore as _,
+    ObjectStoreExt as _, RetryConfig,
 };
 
 use crate::StoreError;
-use crate::digest::{digest, place};
-use crate::ports::Artifacts;
+use crate::artifacts::Objects;
+use crate::digest::place;
 
 mod location;
 
@@ -82,18 +84,9 @@ impl Bucket {
         Some(self.prefix.clone().join(folder).join(sha256))
     }
 
-    async fn read(&self, path: &Path, action: &'static str) -> Result<Option<Bytes>, StoreError> {
-        let read = async { self.store.get(path).await?.bytes().await };
-        match read.await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Error::NotFound { source, .. }) if !is_no_bucket(&source.to_string()) => Ok(None),
-            Err(cause) => Err(self.failure(action, cause)),
-        }
-    }
-
     /// Writes the whole object or none of it. Of two at once, the last one stays: both wrote the
     /// same.
-    async fn write(&self, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+    async fn send(&self, path: &Path, bytes: Bytes) -> object_store::Result<()> {
         if bytes.len() <= PART {
             return self.store.put(path, bytes.into()).await.map(drop);
         }
@@ -124,17 +117,6 @@ impl Bucket {
             _ => StoreError::Failed { store, action, source: cause.into() },
         }
     }
-
-    /// Hashes off the asynchronous threads.
-    async fn digest(&self, action: &'static str, bytes: &Bytes) -> Result<String, StoreError> {
-        let bytes = bytes.clone();
-        let hashed = tokio::task::spawn_blocking(move || digest(&bytes)).await;
-        hashed.map_err(|cause| StoreError::Unavailable {
-            store: self.url.clone(),
-            action,
-            source: cause.into(),
-        })
-    }
 }
 
 /// Whether an answer 404 means the bucket, not the object.
@@ -143,34 +125,38 @@ fn is_no_bucket(answer: &str) -> bool {
 }
 
 #[async_trait]
-impl Artifacts for Bucket {
-    async fn put(&self, bytes: Bytes) -> Result<String, StoreError> {
-        let action = "keep an artefact";
-        let sha256 = self.digest(action, &bytes).await?;
-        let Some(path) = self.path(&sha256) else {
-            let cause = format!("digest `{sha256}` has no place");
-            return Err(StoreError::Failed {
-                store: self.url.clone(),
-                action,
-                source: cause.into(),
-            });
-        };
-        // A damaged object is put right: the same upload mends it.
-        if self.read(&path, action).await?.is_none_or(|found| found != bytes) {
-            self.write(&path, bytes).await.map_err(|cause| self.failure(action, cause))?;
+impl Objects for Bucket {
+    async fn read(&self, sha256: &str) -> Result<Option<Bytes>, StoreError> {
+        let Some(path) = self.path(sha256) else { return Ok(None) };
+        let read = async { self.store.get(&path).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound { source, .. }) if !is_no_bucket(&source.to_string()) => Ok(None),
+            Err(cause) => Err(self.failure("read an artefact", cause)),
         }
-        Ok(sha256)
     }
 
-    async fn get(&self, sha256: &str) -> Result<Bytes, StoreError> {
-        let action = "read an artefact";
-        let not_found = || StoreError::NotFound { what: "artefact", id: sha256.to_owned() };
-        let path = self.path(sha256).ok_or_else(not_found)?;
-        let bytes = self.read(&path, action).await?.ok_or_else(not_found)?;
-        let found = self.digest(action, &bytes).await?;
-        if found != sha256 {
-            return Err(StoreError::Tampered { sha256: sha256.to_owned(), found });
-        }
-        Ok(bytes)
+    async fn write(&self, sha256: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let action = "keep an artefact";
+        let Some(path) = self.path(sha256) else {
+            let source = format!("digest `{sha256}` has no place").into();
+            return Err(StoreError::Failed { store: self.url.clone(), action, source });
+        };
+        self.send(&path, bytes).await.map_err(|cause| self.failure(action, cause))
+    }
+
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        let listed = self.store.list(Some(&self.prefix)).map_ok(|found| {
+            found.location.filename().filter(|name| place(name).is_some()).map(str::to_owned)
+        });
+        let names: Vec<Option<String>> = listed
+            .try_collect()
+            .await
+            .map_err(|cause| self.failure("list the artefacts", cause))?;
+        Ok(names.into_iter().flatten().collect())
+    }
+
+    fn url(&self) -> String {
+        self.url.clone()
     }
 }

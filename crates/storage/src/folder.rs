@@ -9,8 +9,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::digest::{self, digest};
-use crate::ports::Artifacts;
+use crate::artifacts::Objects;
+use crate::digest;
 
 /// A folder of artefacts.
 pub(crate) struct Folder {
@@ -24,10 +24,6 @@ impl Folder {
             .await
             .map_err(|cause| StoreError::Open { store: folder.url(), source: cause.into() })?;
         Ok(folder)
-    }
-
-    fn url(&self) -> String {
-        format!("file://{}", self.root.display())
     }
 
     fn unavailable(&self, action: &'static str, cause: io::Error) -> StoreError {
@@ -48,38 +44,49 @@ impl Folder {
 }
 
 #[async_trait]
-impl Artifacts for Folder {
-    async fn put(&self, bytes: Bytes) -> Result<String, StoreError> {
-        let root = self.root.clone();
+impl Objects for Folder {
+    async fn read(&self, sha256: &str) -> Result<Option<Bytes>, StoreError> {
+        let Some(file) = place(&self.root, sha256) else { return Ok(None) };
+        let read = self.blocking("read an artefact", move || read_if_there(&file)).await?;
+        Ok(read.map(Bytes::from))
+    }
+
+    async fn write(&self, sha256: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let file = place(&self.root, sha256);
         self.blocking("keep an artefact", move || {
-            let sha256 = digest(&bytes);
-            let Some(file) = place(&root, &sha256) else {
-                return Err(io::Error::other(format!("digest `{sha256}` has no place")));
-            };
-            // A damaged file is put right: the same upload mends it.
-            let known = read_if_there(&file)?.is_some_and(|found| found == bytes);
-            if !known {
-                write(&file, &bytes)?;
-            }
-            Ok(sha256)
+            write(&file.ok_or(ErrorKind::InvalidInput)?, &bytes)
         })
         .await
     }
 
-    async fn get(&self, sha256: &str) -> Result<Bytes, StoreError> {
-        let not_found = || StoreError::NotFound { what: "artefact", id: sha256.to_owned() };
-        let file = place(&self.root, sha256).ok_or_else(not_found)?;
-        let found = self
-            .blocking("read an artefact", move || {
-                Ok(read_if_there(&file)?.map(|bytes| (digest(&bytes), bytes)))
-            })
-            .await?;
-        let (found, bytes) = found.ok_or_else(not_found)?;
-        if found != sha256 {
-            return Err(StoreError::Tampered { sha256: sha256.to_owned(), found });
-        }
-        Ok(bytes.into())
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        let root = self.root.clone();
+        self.blocking("list the artefacts", move || list(&root)).await
     }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+}
+
+/// The digests whose files lie there, in order; what else lies there is nobody's business.
+fn list(root: &Path) -> io::Result<Vec<String>> {
+    let mut digests = Vec::new();
+    for folder in fs::read_dir(root)? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(folder.path())? {
+            let (begin, end) = (folder.file_name(), file?.file_name());
+            let name = format!("{}{}", begin.to_string_lossy(), end.to_string_lossy());
+            if begin.len() == 2 && digest::place(&name).is_some() {
+                digests.push(name);
+            }
+        }
+    }
+    digests.sort();
+    Ok(digests)
 }
 
 /// Where the bytes with this digest lie; `None` if it is no digest in lower-case hex.
@@ -120,6 +127,14 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifacts::Shelf;
+    use crate::digest::digest;
+    use crate::ports::Artifacts as _;
+    use crate::sealing::Sealing;
+
+    async fn shelf(root: &Path) -> Shelf<Folder> {
+        Shelf::new(Folder::open(root).await.unwrap(), Sealing::default())
+    }
 
     #[test]
     fn a_digest_has_one_place_and_a_path_has_none() {
@@ -135,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn changed_bytes_are_tampered_and_the_same_upload_mends_them() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).await.unwrap();
+        let folder = shelf(root.path()).await;
         let sha256 = folder.put(Bytes::from_static(b"model")).await.unwrap();
         let file = place(root.path(), &sha256).unwrap();
 
@@ -154,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_half_done_is_left_behind() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).await.unwrap();
+        let folder = shelf(root.path()).await;
         let sha256 = folder.put(Bytes::from_static(b"model")).await.unwrap();
         let file = place(root.path(), &sha256).unwrap();
         // A folder in the file's place lets the last step fail.

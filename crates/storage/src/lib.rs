@@ -22,6 +22,7 @@ pub mod stores;
 pub mod conformance;
 
 mod announcements;
+mod artifacts;
 mod bucket;
 mod columns;
 mod digest;
@@ -32,10 +33,14 @@ mod mongo;
 mod observed;
 mod postgres;
 mod redis;
+mod sealing;
 mod sqlite;
 mod vitals;
 
+pub use artifacts::Reencrypted;
 pub use bucket::Keys;
 pub use error::StoreError;
-pub use stores::{Cache, Documents, Relational, artifacts, cache, documents, relational};
+pub use stores::{
+    Cache, Documents, Relational, artifacts, cache, documents, reencrypt, relational,
+};
 pub use vitals::Vitals;

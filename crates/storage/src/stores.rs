@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::StoreError;
+use crate::artifacts::{Reencrypted, Shelf};
 use crate::bucket::{Bucket, Keys, Location};
 use crate::folder::Folder;
 use crate::memory::Memory;
@@ -17,6 +18,7 @@ use crate::ports::{
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
+use crate::sealing::Sealing;
 use crate::sqlite::{DocumentsFile, RelationalFile};
 
 /// Accounts, credentials, the audit trail, registry and routes.
@@ -171,6 +173,32 @@ pub(crate) fn both<T: PredictionLog + FeedbackStore + Check + 'static>(store: Ar
 /// # Errors
 /// `UnsupportedUrl`, `Setting`, `Open`.
 pub async fn artifacts(url: &str, keys: Keys<'_>) -> Result<Arc<dyn Artifacts>, StoreError> {
+    let sealing = Sealing::of(keys.encryption, keys.old_encryption)?;
+    Ok(observed::artifacts(match objects(url, keys).await? {
+        Place::Bucket(bucket) => Arc::new(Shelf::new(bucket, sealing)),
+        Place::Folder(folder) => Arc::new(Shelf::new(folder, sealing)),
+    }))
+}
+
+/// Writes every artefact anew that lies in another form than the settings have now: encrypted with
+/// another key, or not at all. Engines may work with them meanwhile, if they know both keys.
+///
+/// # Errors
+/// As [`artifacts`] and its ports; what was written by then stays.
+pub async fn reencrypt(url: &str, keys: Keys<'_>) -> Result<Reencrypted, StoreError> {
+    let sealing = Sealing::of(keys.encryption, keys.old_encryption)?;
+    match objects(url, keys).await? {
+        Place::Bucket(bucket) => Shelf::new(bucket, sealing).reencrypt().await,
+        Place::Folder(folder) => Shelf::new(folder, sealing).reencrypt().await,
+    }
+}
+
+enum Place {
+    Bucket(Bucket),
+    Folder(Folder),
+}
+
+async fn objects(url: &str, keys: Keys<'_>) -> Result<Place, StoreError> {
     const SETTING: &str = "storage.artifacts";
     const MUST_BE: &str = "`file://<path of a folder>` or `s3://<bucket>/<prefix>`, with \
         `?endpoint=http://<host>:<port>` for a server of your own and `&region=<region>` for \
@@ -183,12 +211,11 @@ pub async fn artifacts(url: &str, keys: Keys<'_>) -> Result<Arc<dyn Artifacts>, 
     if url.starts_with("s3://") {
         let location = Location::parse(url).ok_or_else(unsupported)?;
         keys.are_a_pair()?;
-        let bucket = Bucket::open(location, keys, without_secrets(url))?;
-        return Ok(observed::artifacts(Arc::new(bucket)));
+        return Ok(Place::Bucket(Bucket::open(location, keys, without_secrets(url))?));
     }
     let path = path_of(url, "file", SETTING, MUST_BE)?;
     keys.are_none(url)?;
-    Ok(observed::artifacts(Arc::new(Folder::open(&path).await?)))
+    Ok(Place::Folder(Folder::open(&path).await?))
 }
 
 /// Opens the store named by the setting `storage.cache`.
@@ -315,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_a_pair_and_for_a_bucket_only() {
-        let keys = Keys { access: "me", secret: "hush" };
+        let keys = Keys { access: "me", secret: "hush", ..Keys::default() };
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file://{}", folder.path().display());
         let text = artifacts(&url, keys).await.err().unwrap().to_string();

@@ -38,6 +38,7 @@ pub struct Answer {
 
 impl Client {
     pub(crate) fn new(http: reqwest::Client, base_url: String, token: Option<String>) -> Self {
+        token.iter().for_each(|token| crate::secrets::remember(token));
         Self { http, base_url, token }
     }
 

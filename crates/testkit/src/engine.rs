@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::client::Client;
+use crate::secrets;
 use crate::server::Server;
 use crate::topology::{Setup, Stores, Topology};
 use crate::wait::until;
@@ -50,7 +51,10 @@ impl Engine {
             http,
             tokens: Mutex::default(),
         };
+        secrets::remember(PASSWORD);
         engine.launch().await;
+        let service_secret = engine.folder().join("auth/keys/service.secret");
+        secrets::remember(&std::fs::read_to_string(service_secret).unwrap_or_default());
         engine
     }
 

@@ -68,6 +68,7 @@ impl Server {
         let child = command.spawn().unwrap_or_else(|error| {
             panic!("{command:?}: {error}; `make test` installs what tests need")
         });
+        crate::secrets::watch(&log);
         let watch = Some(Watch::over(&child, folder, end));
         Self { name: name.to_owned(), url, watch, child, end, log }
     }
@@ -149,6 +150,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.watch.take();
+        self.end_all();
+        crate::secrets::search_whole(&self.log);
+    }
+}
+
+impl Server {
+    /// Ends it and its children, if they run.
+    fn end_all(&mut self) {
         let process = self.child.id();
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;

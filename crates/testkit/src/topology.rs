@@ -176,6 +176,9 @@ impl Setup {
         let knows = |key: &str| {
             let section = key.trim_start_matches("ENGINE__").split("__").next().unwrap_or_default();
             let section = section.to_lowercase();
+            if section == "storage" {
+                return service != "gateway";
+            }
             section == service || !(SERVICES.contains(&section.as_str()) || section == "gateway")
         };
         let mut environment: Vec<(String, String)> =
@@ -257,6 +260,8 @@ fn cell(topology: Topology) -> &'static OnceCell<Engine> {
 pub fn run(topology: Topology, scenario: impl Future<Output = ()>) {
     let _logs = ShowIfFailed(topology);
     RUNTIME.block_on(scenario);
+    // Engines that are shared never stop.
+    crate::secrets::search_all();
 }
 
 struct ShowIfFailed(Topology);

@@ -85,7 +85,7 @@ fn call() -> Call {
 }
 
 /// Lines to paste, each answered by a sample model.
-pub fn hints(address: &str, settings: &Settings, first_start: &FirstStart) -> String {
+pub fn hints(url: &str, settings: &Settings, first_start: &FirstStart) -> String {
     let photo = settings.data_dir.join("flower.jpg");
     let photo = match fs::write(&photo, PHOTO) {
         Ok(()) => photo,
@@ -100,13 +100,13 @@ pub fn hints(address: &str, settings: &Settings, first_start: &FirstStart) -> St
     };
     let ask = |model: &str, body: &str| {
         format!(
-            "curl -s http://{address}/api/v1/models/{model}/predict -H \"Authorization: Bearer $TOKEN\" {body}"
+            "curl -s {url}/api/v1/models/{model}/predict -H \"Authorization: Bearer $TOKEN\" {body}"
         )
     };
     let json = |body: &str| format!("-H 'Content-Type: application/json' -d '{body}'");
     format!(
         "\nTry it in another terminal:\n\n\
-         TOKEN=$(curl -s http://{address}/api/v1/auth/token -H 'Content-Type: application/json' -d '{{\"username\":\"admin\",\"password\":\"{password}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         TOKEN=$(curl -s {url}/api/v1/auth/token -H 'Content-Type: application/json' -d '{{\"username\":\"admin\",\"password\":\"{password}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
          {}\n{}\n{}\n",
         ask("iris", &json("{\"features\":[5.1,3.5,1.4,0.2]}")),
         ask("sentiment", &json("{\"text\":\"what a wonderful day\"}")),
@@ -115,9 +115,9 @@ pub fn hints(address: &str, settings: &Settings, first_start: &FirstStart) -> St
 }
 
 /// What to do next where there is no demo.
-pub fn next_step(address: &str) -> String {
+pub fn next_step(url: &str) -> String {
     format!(
-        "\nNext: sign in at http://{address}/docs and register a model (docs/bring-your-model.md),\n\
+        "\nNext: sign in at {url}/docs and register a model (docs/bring-your-model.md),\n\
          or stop this and run `decision-engine demo` to see sample models at work.\n"
     )
 }

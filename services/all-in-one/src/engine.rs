@@ -7,6 +7,7 @@ use auth::FirstStart;
 use contracts::{AuthApi, InferenceApi, RouterApi};
 use runtime::http::App;
 use runtime::process::FolderLock;
+use runtime::settings::Storage;
 use runtime::{Authenticator, Process, Recorder, SystemClock};
 
 use crate::settings::Settings;
@@ -35,10 +36,7 @@ impl Engine {
         let process = Process::default();
         let relational = storage::relational(&settings.storage.relational).await?;
         let documents = storage::documents(&settings.storage.documents).await?;
-        let keys = storage::Keys {
-            access: settings.storage.artifacts_access_key.reveal(),
-            secret: settings.storage.artifacts_secret_key.reveal(),
-        };
+        let keys = artifact_keys(&settings.storage);
         let artifacts = storage::artifacts(&settings.storage.artifacts, keys).await?;
 
         let deps = auth::Deps {
@@ -100,8 +98,18 @@ impl Engine {
     }
 }
 
+/// The secrets of the store of model files.
+pub fn artifact_keys(storage: &Storage) -> storage::Keys<'_> {
+    storage::Keys {
+        access: storage.artifacts_access_key.reveal(),
+        secret: storage.artifacts_secret_key.reveal(),
+        encryption: storage.artifacts_encryption_key.reveal(),
+        old_encryption: storage.artifacts_old_encryption_keys.reveal(),
+    }
+}
+
 /// The one screen a person sees at the start.
-pub fn greeting(settings: &Settings, first_start: &FirstStart, address: &str) -> String {
+pub fn greeting(settings: &Settings, first_start: &FirstStart, url: &str) -> String {
     let place = |url: &str| url.split("://").next().unwrap_or_default().to_owned();
     let storage = &settings.storage;
     let sign_in = match first_start {
@@ -122,7 +130,7 @@ pub fn greeting(settings: &Settings, first_start: &FirstStart, address: &str) ->
     };
     format!(
         "AI Decision Engine {version}\n  \
-         address   http://{address}   (docs: http://{address}/docs)\n  \
+         address   {url}   (docs: {url}/docs)\n  \
          data      {data}\n  \
          stores    relational {relational}, documents {documents}, artifacts {artifacts}\n  \
          on        sign-in, prediction log, metrics at /metrics\n  \

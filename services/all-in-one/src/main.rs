@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use all_in_one::commands::{self, AuditCommand, KeyCommand, Place, UserCommand};
-use all_in_one::engine::greeting;
+use all_in_one::engine::{artifact_keys, greeting};
 use all_in_one::settings::DEFAULTS;
 use all_in_one::{Engine, Settings, demo};
 use anyhow::Context;
@@ -45,6 +45,9 @@ enum Command {
         #[command(flatten)]
         arguments: Arguments,
     },
+    /// Work on the files of models.
+    #[command(subcommand)]
+    Artifacts(ArtifactsCommand),
     /// Look at a model without an engine.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -72,6 +75,16 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum ArtifactsCommand {
+    /// Write every file anew that is not encrypted as the settings have it now: after a change of
+    /// `storage.artifacts_encryption_key`. The engine may run meanwhile, if it knows both keys.
+    Reencrypt {
+        #[command(flatten)]
+        arguments: Arguments,
+    },
+}
+
+#[derive(Subcommand)]
 enum ModelCommand {
     /// Print the manifest of a model file: what the graph says, and what had to be assumed.
     Inspect {
@@ -91,6 +104,9 @@ async fn start() -> anyhow::Result<()> {
         Command::Serve { arguments, demo } => serve(&arguments, demo).await,
         Command::Demo { arguments } => serve(&arguments, true).await,
         Command::Migrate { arguments } => migrate(&arguments).await,
+        Command::Artifacts(ArtifactsCommand::Reencrypt { arguments }) => {
+            reencrypt(&arguments).await
+        }
         Command::Model(ModelCommand::Inspect { files }) => inspect(&files),
         Command::User { place, command } => commands::user(&place, command).await,
         Command::Key { place, command } => commands::key(&place, command).await,
@@ -105,13 +121,13 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
     let engine = Engine::start(&settings).await?;
     let listen = &settings.gateway.listen;
     let server = Server::start(listen, "gateway.listen", &settings.http, engine.app)?;
-    let address = server.address.to_string();
-    println!("{}", greeting(&settings, &engine.first_start, &address));
+    let url = server.url();
+    println!("{}", greeting(&settings, &engine.first_start, &url));
     let hints = if with_demo {
         demo::register(&*engine.router, |step| println!("  {step}")).await?;
-        demo::hints(&address, &settings, &engine.first_start)
+        demo::hints(&url, &settings, &engine.first_start)
     } else {
-        demo::next_step(&address)
+        demo::next_step(&url)
     };
     println!("{hints}");
     Process::until_signal().await?;
@@ -130,6 +146,15 @@ async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
     storage::relational(&settings.storage.relational).await?;
     storage::documents(&settings.storage.documents).await?;
     println!("the relational store and the prediction log are up to date");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the command line asked for")]
+async fn reencrypt(arguments: &Arguments) -> anyhow::Result<()> {
+    let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
+    let storage = &settings.storage;
+    let done = storage::reencrypt(&storage.artifacts, artifact_keys(storage)).await?;
+    println!("{} files written anew, {} were as they should be", done.written, done.kept);
     Ok(())
 }
 

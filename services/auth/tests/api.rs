@@ -19,6 +19,8 @@ use crate::place::{
 
 #[path = "api/api_keys.rs"]
 mod api_keys;
+#[path = "api/fuzz.rs"]
+mod fuzz;
 #[path = "api/place.rs"]
 mod place;
 #[path = "api/sessions.rs"]

@@ -5,6 +5,9 @@ mod audit;
 mod auth;
 mod docs;
 mod face;
+#[cfg(test)]
+mod fuzz;
+mod headers;
 mod health;
 mod outcomes;
 mod predict;
@@ -25,6 +28,7 @@ use crate::Gateway;
 
 pub use docs::openapi;
 pub use face::error_face;
+pub(crate) use headers::set_headers;
 
 const ADMIN: &[Role] = &[Role::Admin];
 const ENGINEER: &[Role] = &[Role::Engineer];

@@ -71,5 +71,7 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
         access_log,
         trusted_proxies: settings.trusted_proxies.clone(),
         recorder,
+        cors: settings.cors.clone(),
+        headers: http::set_headers,
     }
 }

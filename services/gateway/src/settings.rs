@@ -1,6 +1,6 @@
 //! `[gateway]`: see `settings.default.toml`, which says what each is.
 
-use runtime::http::TrustedProxies;
+use runtime::http::{CorsSettings, TrustedProxies};
 use serde::Deserialize;
 
 /// The commented defaults.
@@ -16,4 +16,6 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// The model behind `POST /predict`; empty for the only one.
     pub default_model: String,
+    /// Which pages of other origins may ask.
+    pub cors: CorsSettings,
 }

@@ -122,6 +122,11 @@ fn of_store(error: StoreError) -> ApiError {
             ApiError::new(ErrorCode::Unavailable, "the model files cannot be reached: try again")
                 .retry_after(1)
         }
+        // A key that is missing is for whoever runs the engine to mend.
+        StoreError::Setting { .. } => {
+            log(&error);
+            ApiError::new(ErrorCode::Unavailable, error.to_string())
+        }
         _ => {
             log(&error);
             ApiError::internal()

@@ -29,6 +29,8 @@ async fn start() -> anyhow::Result<()> {
     let keys = storage::Keys {
         access: settings.storage.artifacts_access_key.reveal(),
         secret: settings.storage.artifacts_secret_key.reveal(),
+        encryption: settings.storage.artifacts_encryption_key.reveal(),
+        old_encryption: settings.storage.artifacts_old_encryption_keys.reveal(),
     };
     let (relational, opening_relational) =
         storage::deferred::relational(&settings.storage.relational).await?;

@@ -1,15 +1,16 @@
-//! The Python package `tritonclient`, used as anyone would.
+//! Other people's programs in Python: `tritonclient`, used as anyone would, and `schemathesis`, which
+//! tries to catch the API at something that its description does not say.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 
 use testkit::server::target;
-use testkit::{Topology, models, scenarios, shared};
+use testkit::{Engine, Setup, Topology, models, scenarios, shared};
 
 use super::golden::registered;
 
-scenarios!(tritonclient_gets_the_golden_numbers);
+scenarios!(tritonclient_gets_the_golden_numbers, schemathesis_finds_nothing);
 
 async fn tritonclient_gets_the_golden_numbers(topology: Topology) {
     let Some(python) = python() else { return };
@@ -29,6 +30,31 @@ async fn tritonclient_gets_the_golden_numbers(topology: Topology) {
     }
 }
 
+async fn schemathesis_finds_nothing(topology: Topology) {
+    let Some(python) = python() else { return };
+    // Its own: whatever an admin may do is done to it.
+    let engine = Engine::start(Setup::new(topology)).await;
+    let client = engine.admin().await;
+    client.create_model_with("iris", &models::demo("iris").upload()).await;
+    let mut command = Command::new(python.with_file_name("schemathesis"));
+    command
+        .args(["--config-file", concat!(env!("CARGO_MANIFEST_DIR"), "/python/schemathesis.toml")])
+        .args(["run", &format!("{}/openapi.json", engine.base_url)])
+        .args(["--header", &format!("Authorization: Bearer {}", client.token())])
+        .args(["--max-examples", "8", "--seed", "1", "--continue-on-failure"])
+        .args(["--suppress-health-check", "all", "--generation-database", "none", "--no-color"])
+        .current_dir(engine.folder());
+    if topology == Topology::Distributed {
+        // nginx lets nobody outside see it.
+        command.args(["--exclude-path", "/metrics"]);
+    }
+    let run = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}\n{errors}");
+    client.get("/livez").await.expect_status(200);
+}
+
 /// The interpreter with what `tests/python/requirements.txt` lists. `make test` makes it; without
 /// that it is made here. Where it cannot be made, the check is left out, but never in CI.
 fn python() -> Option<PathBuf> {
@@ -38,7 +64,7 @@ fn python() -> Option<PathBuf> {
     let python = folder.join("bin/python");
     let has_package = || {
         let mut import = Command::new(&python);
-        import.args(["-c", "import tritonclient.http"]);
+        import.args(["-c", "import tritonclient.http, schemathesis"]);
         import.output().is_ok_and(|output| output.status.success())
     };
     if has_package() {
@@ -52,7 +78,7 @@ fn python() -> Option<PathBuf> {
     if has_package() {
         return Some(python);
     }
-    let why = format!("no Python with `tritonclient`: {made:?} {installed:?}");
+    let why = format!("no Python with `tritonclient` and `schemathesis`: {made:?} {installed:?}");
     assert!(std::env::var_os("CI").is_none(), "{why}");
     eprintln!("LEFT OUT: {why}");
     None

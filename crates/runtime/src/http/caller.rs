@@ -13,6 +13,7 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use contracts::{ApiError, Call, Deadline, ErrorCode, TraceContext};
 use domain::RequestId;
 
+use super::inflate::inflate;
 use super::problem::Problem;
 use crate::Authenticator;
 
@@ -58,7 +59,7 @@ pub(super) fn request_id(request: &HttpRequest) -> RequestId {
 
 /// Around a route: builds the call, asks whether it may go on, and hands it to the handler.
 pub(super) async fn admit(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     authenticator: Arc<Authenticator>,
     client: Option<IpAddr>,
@@ -75,7 +76,7 @@ pub(super) async fn admit(
         request.extensions_mut().insert(Caller(call));
         allowed.map(|()| left)
     });
-    let left = match allowed {
+    let left = match allowed.and_then(|left| inflate(&mut request).map(|()| left)) {
         Ok(left) => left,
         Err(error) => return Ok(request.error_response(Problem(error)).map_into_boxed_body()),
     };

@@ -16,6 +16,7 @@ use super::access::{Allowed, matched_in, matched_path};
 use super::caller::{Caller, REQUEST_ID, request_id};
 use super::client::client_address;
 use super::problem::{ErrorFace, bounded, problem_json, translate};
+use super::server::SetHeaders;
 use crate::audit::{Recorder, Refusal};
 use crate::telemetry::metrics::Active;
 use crate::telemetry::names::keys;
@@ -71,7 +72,7 @@ pub(super) async fn observe(
     let mut answer = match answer.response().error().map(translate) {
         Some(error) => {
             failure = Some(error.code);
-            let (request, _) = answer.into_parts();
+            let (request, plain) = answer.into_parts();
             record_refusal(&request, &error, &id);
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
             let mut response = face(&request, &bounded(error), id.as_str());
@@ -80,6 +81,12 @@ pub(super) async fn observe(
             {
                 response.headers_mut().insert(header::ALLOW, verbs);
             }
+            // A page of another origin is to see why it was refused.
+            for (name, value) in plain.headers() {
+                if *name == header::VARY || name.as_str().starts_with("access-control-") {
+                    response.headers_mut().insert(name.clone(), value.clone());
+                }
+            }
             ServiceResponse::new(request, response)
         }
         None => answer.map_into_boxed_body(),
@@ -87,6 +94,11 @@ pub(super) async fn observe(
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         answer.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
     }
+    let asked = answer.request().clone();
+    if let Some(set) = asked.app_data::<SetHeaders>() {
+        set(&asked, answer.headers_mut());
+    }
+    drop(asked);
     report(&answer, &active, id.as_str(), start.elapsed(), failure, &trace, &mut span);
     Ok(answer)
 }

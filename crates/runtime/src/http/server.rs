@@ -7,17 +7,23 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::Method;
-use actix_web::middleware::from_fn;
+use actix_web::http::header::HeaderMap;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpServer};
 use contracts::{ApiError, ErrorCode};
 
 use super::client::TrustedProxies;
+use super::cors::CorsSettings;
 use super::observe::{AccessLog, Refusals, observe};
 use super::problem::{ErrorFace, Problem, problem_json};
+use super::tls::Tls;
 use crate::settings::Http;
 use crate::telemetry::metrics;
 use crate::{Recorder, RuntimeError};
+
+/// Sets headers of every answer; a request that was refused before it was read has none.
+pub type SetHeaders = fn(&HttpRequest, &mut HeaderMap);
 
 /// What a server serves.
 #[derive(Clone)]
@@ -32,6 +38,10 @@ pub struct App {
     pub trusted_proxies: TrustedProxies,
     /// Who is told of what callers were not allowed to do.
     pub recorder: Option<Arc<Recorder>>,
+    /// Which pages of other origins may ask.
+    pub cors: CorsSettings,
+    /// The headers of every answer.
+    pub headers: SetHeaders,
 }
 
 impl App {
@@ -54,6 +64,8 @@ impl App {
             access_log,
             trusted_proxies,
             recorder: None,
+            cors: CorsSettings::default(),
+            headers: |_, _| {},
         }
     }
 }
@@ -69,6 +81,7 @@ pub fn prometheus_text() -> HttpResponse {
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
+    tls: Option<Tls>,
     handle: ServerHandle,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -77,7 +90,7 @@ impl Server {
     /// Listens and serves. `setting` names the setting that `listen` came from.
     ///
     /// # Errors
-    /// If the address cannot be listened on.
+    /// If the address cannot be listened on, or the certificate cannot be used.
     pub fn start(
         listen: &str,
         setting: &'static str,
@@ -85,6 +98,7 @@ impl Server {
         app: App,
     ) -> Result<Self, RuntimeError> {
         let failed = |source| RuntimeError::Listen { address: listen.to_owned(), setting, source };
+        let tls = Tls::of(settings)?;
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let max_body = settings.max_body_bytes;
@@ -97,6 +111,8 @@ impl Server {
                 .app_data(AccessLog(app.access_log))
                 .app_data(app.trusted_proxies.clone())
                 .app_data(Refusals(app.recorder.clone()))
+                .app_data(app.headers)
+                .wrap(Condition::new(app.cors.is_on(), app.cors.layer()))
                 .wrap(from_fn(observe))
                 .configure(move |config| configure(config))
                 .default_service(web::to(unmatched))
@@ -110,12 +126,22 @@ impl Server {
             .keep_alive(Duration::from_secs(settings.keep_alive_s))
             .client_request_timeout(Duration::from_millis(settings.header_timeout_ms))
             .shutdown_timeout(settings.shutdown_timeout_s)
-            .disable_signals()
-            .listen(listener)
-            .map_err(failed)?
-            .run();
+            .disable_signals();
+        let server = match &tls {
+            Some(tls) => server
+                .tls_handshake_timeout(Duration::from_millis(settings.header_timeout_ms))
+                .listen_rustls_0_23(listener, tls.config()?),
+            None => server.listen(listener),
+        };
+        let server = server.map_err(failed)?.run();
         let handle = server.handle();
-        Ok(Self { address, handle, task: tokio::spawn(server) })
+        Ok(Self { address, tls, handle, task: tokio::spawn(server) })
+    }
+
+    /// What clients write before a path: `http://127.0.0.1:8000`, or with `https` where TLS is on.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Takes no new requests, lets those under way end, and returns.

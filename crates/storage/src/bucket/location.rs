@@ -13,13 +13,18 @@ pub(crate) struct Location<'a> {
     pub(super) region: &'a str,
 }
 
-/// What an S3-compatible server knows us by; empty if it does not ask.
+/// The secrets of artefacts; empty where they are not set. The first two are what an S3-compatible
+/// server knows us by.
 #[derive(Clone, Copy, Default)]
 pub struct Keys<'a> {
     /// The setting `storage.artifacts_access_key`.
     pub access: &'a str,
     /// The setting `storage.artifacts_secret_key`.
     pub secret: &'a str,
+    /// The setting `storage.artifacts_encryption_key`.
+    pub encryption: &'a str,
+    /// The setting `storage.artifacts_old_encryption_keys`.
+    pub old_encryption: &'a str,
 }
 
 impl Keys<'_> {

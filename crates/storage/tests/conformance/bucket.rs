@@ -16,7 +16,12 @@ use tokio::net::TcpListener;
 
 use crate::Outcome;
 
-const KEYS: Keys<'_> = Keys { access: PrivateServer::S3_KEY, secret: PrivateServer::S3_SECRET };
+const KEYS: Keys<'_> = Keys {
+    access: PrivateServer::S3_KEY,
+    secret: PrivateServer::S3_SECRET,
+    encryption: "",
+    old_encryption: "",
+};
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 async fn open(url: &str) -> Arc<dyn Artifacts> {

@@ -116,6 +116,9 @@ pub fn openapi() -> Value {
             Access::SignedIn => vec!["admin", "engineer", "analyst", "client"],
             Access::Roles(roles) => roles.iter().map(|role| role.as_str()).collect(),
         };
+        if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
+            parameters.iter_mut().for_each(narrow);
+        }
         let face = if route.path.starts_with("/v2") {
             json!({"description": "Failure, as the protocol has it.", "content": {"application/json": {"schema": {
                 "type": "object", "required": ["error"],
@@ -140,6 +143,23 @@ pub fn openapi() -> Value {
         components.insert("securitySchemes".to_owned(), schemes);
     }
     document
+}
+
+/// Says of a parameter what the handlers take it for: they get it as text.
+fn narrow(parameter: &mut Value) {
+    let (name, place) = (parameter["name"].as_str(), parameter["in"].as_str());
+    let schema = match (place, name) {
+        (Some("path"), Some("model")) => json!({"$ref": "#/components/schemas/ModelName"}),
+        (Some("path"), Some("version")) => json!({"$ref": "#/components/schemas/VersionId"}),
+        (Some("path"), Some("alias")) => {
+            json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
+        }
+        (Some("header"), Some("X-User-Id")) => {
+            json!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"})
+        }
+        _ => return,
+    };
+    parameter["schema"] = schema;
 }
 
 static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_string());

@@ -52,7 +52,7 @@ pub(super) async fn livez() -> impl Responder {
 fn healthz() {}
 
 /// Whether predictions can be answered now. Stores that they do not need show as `degraded`.
-#[utoipa::path(get, path = "/readyz", tag = "health", params(Verbose), responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+#[utoipa::path(get, path = "/readyz", tag = "health", params(Verbose), responses((status = 200, content((Ready = "application/json"), (String = "text/plain"))), (status = 503, content((Ready = "application/json"), (String = "text/plain")))))]
 pub(super) async fn readyz(
     gateway: Data<Gateway>,
     Caller(call): Caller,

@@ -35,7 +35,7 @@ pub(super) async fn submit_feedback(
 }
 
 /// The ground truth known of one prediction.
-#[utoipa::path(get, path = "/api/v1/predictions/{id}/feedback", tag = "loop", params(("id" = String, Path)), responses((status = 200, body = FeedbackList)))]
+#[utoipa::path(get, path = "/api/v1/predictions/{id}/feedback", tag = "loop", params(("id" = domain::PredictionId, Path)), responses((status = 200, body = FeedbackList)))]
 pub(super) async fn feedback_of(
     gateway: Data<Gateway>,
     Caller(call): Caller,

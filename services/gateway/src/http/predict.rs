@@ -56,7 +56,7 @@ pub(super) async fn predict_default(
 }
 
 /// The record of an answered prediction: what was asked, what was answered, by which version, why.
-#[utoipa::path(get, path = "/api/v1/predictions/{id}", tag = "predict", params(("id" = String, Path)), responses((status = 200, body = PredictionRecord)))]
+#[utoipa::path(get, path = "/api/v1/predictions/{id}", tag = "predict", params(("id" = domain::PredictionId, Path)), responses((status = 200, body = PredictionRecord)))]
 pub(super) async fn prediction(
     gateway: Data<Gateway>,
     Caller(call): Caller,
@@ -204,14 +204,14 @@ fn unit_in(body: &[u8]) -> Result<Option<String>, ApiError> {
     }
 }
 
-struct Form {
+pub(super) struct Form {
     unit: Option<String>,
     content_type: String,
     file: Bytes,
 }
 
 /// A form with one `file` and, if the client likes, a `unit`.
-async fn read_form(mut parts: Multipart, limit: usize) -> Result<Form, ApiError> {
+pub(super) async fn read_form(mut parts: Multipart, limit: usize) -> Result<Form, ApiError> {
     let (mut file, mut unit) = (None, None);
     let mut left = limit;
     while let Some(part) = parts.try_next().await.map_err(|error| malformed(&error))? {

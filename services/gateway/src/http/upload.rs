@@ -58,9 +58,12 @@ async fn create(
     gateway.deps.router.create_version(call, request).await
 }
 
-type Files = Vec<(String, Bytes)>;
+pub(super) type Files = Vec<(String, Bytes)>;
 
-async fn read(mut parts: Multipart, limit: usize) -> Result<(Option<Value>, Files), ApiError> {
+pub(super) async fn read(
+    mut parts: Multipart,
+    limit: usize,
+) -> Result<(Option<Value>, Files), ApiError> {
     let mut manifest = None;
     let mut files = Vec::new();
     let mut left = limit;

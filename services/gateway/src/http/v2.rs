@@ -33,6 +33,7 @@ pub(super) struct Live {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerReady)]
 pub(super) struct Ready {
     ready: bool,
 }
@@ -326,8 +327,12 @@ fn parse(path: &(String, String)) -> Result<(ModelName, VersionId), ApiError> {
 
 /// A body that may be left out.
 fn optional<T: Default + for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, ApiError> {
-    if body.is_empty() {
+    if matches!(body.trim_ascii(), b"" | b"null") {
         return Ok(T::default());
+    }
+    // Serde would take a list for an object whose members come in this order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(ApiError::new(ErrorCode::BadRequest, "the body must be a JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| {
         ApiError::new(ErrorCode::BadRequest, format!("the body is not JSON as expected: {error}"))

@@ -1,6 +1,7 @@
 //! Every form of request and answer, through the whole service.
 
 mod binary;
+mod fuzz;
 mod natural;
 mod tokens;
 mod v2;
