@@ -3,11 +3,13 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "in a test binary, what cannot be set up is a failure"
 )]
 
 mod announcements;
 mod bucket;
+mod limits;
 mod mongo;
 mod postgres;
 mod sqlite;
