@@ -8,7 +8,7 @@ mod observe;
 mod problem;
 mod server;
 
-pub use access::{Access, PublicRoute, TimeLimits, matched_path, mount, public};
+pub use access::{Access, Idempotency, PublicRoute, TimeLimits, matched_path, mount, public};
 pub use caller::Caller;
 pub use client::{TrustedProxies, client_address};
 pub use internal::{InternalRoutes, bind};

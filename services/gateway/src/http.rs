@@ -2,11 +2,13 @@
 
 mod auth;
 mod docs;
+mod door;
 mod face;
 mod health;
 mod outcomes;
 mod predict;
 mod registry;
+mod repeats;
 mod upload;
 mod v2;
 
@@ -55,12 +57,12 @@ pub fn routes() -> Vec<PublicRoute> {
         public(get.clone(), "/openapi.json", Anyone, docs::document),
         public(get.clone(), "/docs", Anyone, docs::redirect),
         public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
-        public(post.clone(), "/api/v1/auth/token", Anyone, auth::token),
+        public(post.clone(), "/api/v1/auth/token", Anyone, auth::token).secret(),
         public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
         public(get.clone(), "/api/v1/users", Roles(ADMIN), auth::users),
-        public(post.clone(), "/api/v1/users", Roles(ADMIN), auth::create_user),
+        public(post.clone(), "/api/v1/users", Roles(ADMIN), auth::create_user).once(),
         public(get.clone(), "/api/v1/models", SignedIn, registry::models),
-        public(post.clone(), "/api/v1/models", Roles(ENGINEER), registry::create_model),
+        public(post.clone(), "/api/v1/models", Roles(ENGINEER), registry::create_model).once(),
         public(get.clone(), "/api/v1/models/{model}", SignedIn, registry::model),
         public(get.clone(), "/api/v1/models/{model}/versions", SignedIn, registry::versions),
         public(
@@ -69,7 +71,8 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ENGINEER),
             upload::create_version,
         )
-        .upload(),
+        .upload()
+        .once(),
         public(
             get.clone(),
             "/api/v1/models/{model}/versions/{version}",
@@ -109,7 +112,7 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ANALYST),
             outcomes::feedback_of,
         ),
-        public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback),
+        public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback).once(),
         public(get.clone(), "/v2", Anyone, v2::server_metadata),
         public(get.clone(), "/v2/health/live", Anyone, v2::live),
         public(get.clone(), "/v2/health/ready", Anyone, v2::ready),
@@ -152,6 +155,6 @@ pub fn configure(
 ) {
     predict::begin_counters(&[PREDICT, INFER, INFER_VERSION, PREDICT_DEFAULT]);
     config.app_data(Data::from(Arc::clone(gateway)));
-    mount(config, routes(), authenticator, limits);
+    mount(config, door::put_before(routes(), gateway, limits), authenticator, limits);
     config.service(docs::page());
 }

@@ -36,13 +36,19 @@ pub(super) async fn observe(
     let mut answer = match answer.response().error().map(translate) {
         Some(error) => {
             failure = Some(error.code);
-            let (request, _) = answer.into_parts();
+            let (request, refused) = answer.into_parts();
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
             let mut response = face(&request, &bounded(error), id.as_str());
             if let Some(Allowed(verbs)) = request.extensions().get::<Allowed>()
                 && let Ok(verbs) = HeaderValue::from_str(verbs)
             {
                 response.headers_mut().insert(header::ALLOW, verbs);
+            }
+            // What was said beside the failure, such as what is left of a limit.
+            for (name, value) in refused.headers() {
+                if !response.headers().contains_key(name) {
+                    response.headers_mut().append(name.clone(), value.clone());
+                }
             }
             ServiceResponse::new(request, response)
         }
