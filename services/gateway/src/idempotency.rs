@@ -6,6 +6,7 @@ use std::time::Duration;
 use contracts::{ApiError, ErrorCode};
 use domain::RequestId;
 use memchr::memmem;
+use runtime::telemetry::{label, metrics};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use storage::StoreError;
@@ -56,6 +57,9 @@ pub enum First {
 impl Once {
     /// Keeps them in `store`.
     pub fn new(settings: &Settings, store: Arc<dyn Idempotency>) -> Self {
+        for outcome in ["first", "replayed", "running", "refused", "unavailable"] {
+            count(outcome, 0);
+        }
         Self {
             store,
             retention: Duration::from_secs(settings.retention_s.into()),
@@ -125,6 +129,11 @@ impl Once {
             tracing::warn!(%error, "an idempotency key stays taken until its lease ends");
         }
     }
+}
+
+/// Counts requests by what became of them.
+pub fn count(outcome: &'static str, number: u64) {
+    metrics().idempotent_requests.add(number, &[label("outcome", outcome)]);
 }
 
 fn unavailable(error: &StoreError) -> ApiError {

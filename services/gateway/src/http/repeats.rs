@@ -12,12 +12,11 @@ use actix_web::{Error, HttpRequest, HttpResponse, rt};
 use contracts::{ApiError, ErrorCode};
 use futures_util::StreamExt;
 use runtime::http::{Idempotency, Problem};
-use runtime::telemetry::{label, metrics};
 use storage::ports::Claim;
 
 use super::door::{Door, client_of};
 use crate::Gateway;
-use crate::idempotency::{First, Kept, fingerprint, key};
+use crate::idempotency::{First, Kept, count, fingerprint, key};
 
 const KEY: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -41,7 +40,7 @@ pub(super) async fn answer(
     let (request, payload) = request.into_parts();
     match begin(&request, payload, &client, gateway, door).await {
         Ok((First::Do(claim), body)) => {
-            count("first");
+            count("first", 1);
             let asked = ServiceRequest::from_parts(request.clone(), Payload::from(body));
             let gateway = Arc::clone(gateway);
             // It goes on if the client hangs up: the repeat is to find what was done.
@@ -55,15 +54,16 @@ pub(super) async fn answer(
             }
         }
         Ok((First::Replay(kept, body), _)) => {
-            count("replayed");
+            count("replayed", 1);
             Ok(replay(request, kept, body))
         }
         Err(error) => {
-            count(match error.code {
+            let outcome = match error.code {
                 ErrorCode::Conflict => "running",
                 ErrorCode::Unavailable => "unavailable",
                 _ => "refused",
-            });
+            };
+            count(outcome, 1);
             Ok(ServiceResponse::from_err(Problem(error), request))
         }
     }
@@ -194,8 +194,4 @@ fn replay(request: HttpRequest, kept: Kept, body: Vec<u8>) -> ServiceResponse<Bo
     };
     answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     answer
-}
-
-fn count(outcome: &'static str) {
-    metrics().idempotent_requests.add(1, &[label("outcome", outcome)]);
 }
