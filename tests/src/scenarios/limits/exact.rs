@@ -40,10 +40,9 @@ fn a_limit_is_exact_across_gateways() {
 async fn tried(trial: Trial) {
     let mut setup = Setup::new(Topology::Distributed);
     (setup.gateways, setup.replicas, setup.routers) = (trial.gateways, 1, 1);
-    let policy = json!([{"name": "exact", "per": ["client"], "quota": RATE, "window_s": 1,
-        "burst": BURST, "routes": ["GET /api/v1/auth/me"]}]);
-    let policy = policy.to_string().replace(".0", "");
-    setup.set(POLICIES, &policy);
+    let policy = json!([{"name": "exact", "per": ["client"], "quota": RATE as u32, "window_s": 1,
+        "burst": BURST as u32, "routes": ["GET /api/v1/auth/me"]}]);
+    setup.set(POLICIES, &policy.to_string());
     // This is about a store that answers; a busy machine may take longer than the default.
     setup.set("ENGINE__GATEWAY__LIMITS__STORE_TIMEOUT_MS", "5000");
     setup.set("ENGINE__TELEMETRY__LEVEL", "warn");
