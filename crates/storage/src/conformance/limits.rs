@@ -1,5 +1,10 @@
 //! [`Limits`].
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "for tests only: what is not there is how a suite fails"
+)]
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

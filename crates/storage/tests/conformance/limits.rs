@@ -134,7 +134,7 @@ async fn is_unavailable(cache: &Cache, asked: &[Take]) {
 
 async fn comes_back(cache: &Cache, asked: &[Take]) {
     for _ in 0..100 {
-        if cache.limits.take(asked).await.is_ok_and(|taken| taken[0].allowed) {
+        if cache.limits.take(asked).await.is_ok_and(|taken| taken.iter().all(|one| one.allowed)) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
