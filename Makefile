@@ -1,6 +1,6 @@
 # `make` prints the targets. Each is a few lines over cargo, so that nobody needs make.
 .DEFAULT_GOAL := help
-.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench load load-compare openapi secrets up down
+.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench load load-compare limits openapi secrets up down
 
 PYTHON ?= python3
 VENV := target/venv-tests
@@ -53,6 +53,11 @@ fmt: ## Format the code.
 
 bench: onnxruntime ## Measure the engine's own part of a prediction against a bare handler (release build).
 	cargo bench --locked -p all-in-one
+
+limits: test-servers ## Measure how exact a limit is across 8 gateways, and what one step costs (release build).
+	cargo build --release --locked --workspace --bins
+	LIMITS_WHOLE=1 cargo test --release --locked -p e2e -- --nocapture a_limit_is_exact
+	cargo test --release --locked -p storage --test conformance -- --nocapture what_a_step_costs
 
 load: target/tools/bin/oha ## Load a running engine: RATE=500 for an open loop; URL, MODEL, BODY, ... as tests/load/load.py says.
 	@$(PYTHON) tests/load/load.py

@@ -113,12 +113,16 @@ pub struct ApiError {
     /// When trying again may help, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u32>,
+    /// The limits that the request would have broken, by their names.
+    #[serde(rename = "violated-policies", default, skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
 }
 
 impl ApiError {
     /// A failure of this kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), errors: Vec::new(), retry_after_s: None }
+        let (errors, violated_policies) = (Vec::new(), Vec::new());
+        Self { code, message: message.into(), errors, retry_after_s: None, violated_policies }
     }
 
     /// A fault of ours. Log the cause before.
@@ -147,6 +151,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// These limits would have been broken.
+    #[must_use]
+    pub fn violates(mut self, policies: Vec<String>) -> Self {
+        self.violated_policies = policies;
         self
     }
 }

@@ -107,7 +107,7 @@ impl Engine {
         if !status.is_success() {
             return Err(match serde_json::from_slice::<Problem>(&body) {
                 Ok(Problem { code, detail, errors }) => {
-                    ApiError { code, message: detail, errors, retry_after_s: None }
+                    ApiError { errors, ..ApiError::new(code, detail) }
                 }
                 Err(_) => {
                     let why =

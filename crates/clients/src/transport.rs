@@ -231,7 +231,7 @@ impl Transport {
             .and_then(|text| text.parse().ok());
         match response.json::<Problem>().await {
             Ok(Problem { code, detail, errors }) => {
-                ApiError { code, message: detail, errors, retry_after_s }
+                ApiError { errors, retry_after_s, ..ApiError::new(code, detail) }
             }
             Err(error) => {
                 tracing::error!(service = self.name, %status, %error, "a service failed without a problem document");

@@ -16,6 +16,12 @@ pub const BUILD_INFO: &str = "engine_build_info";
 pub const PREDICTION_REQUESTS: &str = "prediction_requests";
 /// Time of a prediction at the gateway, seconds.
 pub const PREDICTION_LATENCY: &str = "prediction_latency";
+/// Requests that a limit looked at, by policy, decision and where it was counted.
+pub const LIMIT_DECISIONS: &str = "rate_limit_decisions";
+/// Whether a gateway counts for itself alone, as the cache store does not answer: 1 or 0.
+pub const LIMITS_LOCAL: &str = "engine_limits_local";
+/// Requests with an `Idempotency-Key`, by what became of them.
+pub const IDEMPOTENT_REQUESTS: &str = "engine_idempotent_requests";
 /// Predictions that failed, by model and kind of failure.
 pub const MODEL_ERRORS: &str = "model_errors";
 /// Predictions answered, by model and version.

@@ -11,7 +11,7 @@ mod problem;
 mod server;
 mod tls;
 
-pub use access::{Access, PublicRoute, TimeLimits, matched_path, mount, public};
+pub use access::{Access, Idempotency, PublicRoute, TimeLimits, matched_path, mount, public};
 pub use caller::Caller;
 pub use client::{TrustedProxies, client_address};
 pub use cors::CorsSettings;

@@ -3,7 +3,7 @@
 //! Here is OpenTelemetry's API alone: it does nothing unless the process set telemetry up.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditFilter, AuditTrail, Credentials, FeedbackStore,
-    Listener, PredictionLog, Registry, Routes,
+    Accounts, Announcements, Artifacts, AuditFilter, AuditTrail, Begun, Claim, Credentials,
+    FeedbackStore, Idempotency, Limits, Listener, PredictionLog, Registry, Routes, Take, Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -52,7 +52,12 @@ pub(crate) fn documents(store: Documents) -> Documents {
 }
 
 pub(crate) fn cache(store: Cache) -> Cache {
-    Cache { announcements: Arc::new(Observed(store.announcements)), ..store }
+    Cache {
+        announcements: Arc::new(Observed(store.announcements)),
+        limits: Arc::new(Observed(store.limits)),
+        idempotency: Arc::new(Observed(store.idempotency)),
+        ..store
+    }
 }
 
 pub(crate) fn artifacts(store: Arc<dyn Artifacts>) -> Arc<dyn Artifacts> {
@@ -153,6 +158,16 @@ observed! { "documents": FeedbackStore {
 observed! { "artifacts": Artifacts {
     put(bytes: Bytes) -> String;
     get(sha256: &str) -> Bytes;
+} }
+
+observed! { "cache": Limits {
+    take(asked: &[Take]) -> Vec<Taken>;
+} }
+
+observed! { "cache": Idempotency {
+    begin(claim: &Claim) -> Begun;
+    complete(claim: &Claim, answer: Bytes, retention: Duration) -> bool;
+    abandon(claim: &Claim) -> ();
 } }
 
 #[async_trait]

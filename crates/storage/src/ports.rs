@@ -1,5 +1,7 @@
 //! The ports: what the services need of a store, cut by need. Domain types in and out.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
@@ -10,6 +12,8 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 pub use crate::announcements::{Heard, Listener};
+pub use crate::idempotency::{Begun, Claim};
+pub use crate::limits::{Take, Taken};
 
 /// User accounts.
 #[async_trait]
@@ -160,4 +164,32 @@ pub trait Announcements: Send + Sync {
     /// after a lost connection, the listener hears [`Heard::Missed`]. Call it where tasks can be
     /// spawned; it does not wait, and hears again by itself when the store is back.
     fn listen(&self) -> Listener;
+}
+
+/// Token buckets, kept for as long as they are not full.
+#[async_trait]
+pub trait Limits: Send + Sync {
+    /// Takes one token out of each of these buckets, whose keys differ, in one step: if one of them
+    /// has none, none is taken from any. What it answers is in the order of what was asked.
+    /// `Unavailable` if the buckets cannot be reached.
+    async fn take(&self, asked: &[Take]) -> Result<Vec<Taken>, StoreError>;
+}
+
+/// What was answered to requests that are done once, however often they are sent.
+#[async_trait]
+pub trait Idempotency: Send + Sync {
+    /// Claims a key for its lease, or tells what became of it before. Of several at once, one gets
+    /// it. `Unavailable` if it cannot be kept; nothing is thrown away to make room.
+    async fn begin(&self, claim: &Claim) -> Result<Begun, StoreError>;
+    /// Keeps the answer for a time from now. False, and nothing kept, if the claim's lease has
+    /// ended.
+    async fn complete(
+        &self,
+        claim: &Claim,
+        answer: Bytes,
+        retention: Duration,
+    ) -> Result<bool, StoreError>;
+    /// Gives the key back, as if it had never been claimed. Nothing happens if the claim's lease has
+    /// ended, or its answer is kept.
+    async fn abandon(&self, claim: &Claim) -> Result<(), StoreError>;
 }

@@ -1,4 +1,6 @@
-//! Redis. Commands go through a pool; announcements are heard on a connection of their own.
+//! Redis. Commands go through a pool; announcements are heard on a connection of their own, and
+//! limits, which every request may wait for, share one that answers without being asked first
+//! whether it still lives.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,8 +19,11 @@ use crate::error::Cause;
 use crate::ports::Announcements;
 use crate::stores::Check;
 
+mod answers;
+mod buckets;
 mod follower;
 
+use buckets::Buckets;
 use follower::Follower;
 
 /// A Redis server, which need not be there yet.
@@ -28,6 +33,7 @@ pub(crate) struct Redis {
     pool: Pool,
     channel: String,
     hub: OnceLock<Arc<Hub>>,
+    buckets: Buckets,
 }
 
 /// How long to wait before the server counts as unavailable.
@@ -72,7 +78,9 @@ impl Redis {
                 let kind = ErrorKind::InvalidClientConfig;
                 RedisError::from((kind, "the pool cannot be made", cause.to_string()))
             })?;
-        Ok(Self { url: shown, client: Client::open(info)?, pool, channel, hub: OnceLock::new() })
+        let client = Client::open(info)?;
+        let buckets = Buckets::new(client.clone());
+        Ok(Self { url: shown, client, pool, channel, hub: OnceLock::new(), buckets })
     }
 
     /// Does one thing on a connection of the pool, within [`Waits::call`].

@@ -13,8 +13,8 @@ use crate::memory::Memory;
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, PredictionLog,
-    Registry, Routes,
+    Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
+    Limits, PredictionLog, Registry, Routes,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
@@ -67,15 +67,24 @@ impl Documents {
     }
 }
 
-/// What processes tell each other at once.
+/// What processes share for a while, and tell each other at once.
 #[derive(Clone)]
 pub struct Cache {
     /// That something changed.
     pub announcements: Arc<dyn Announcements>,
+    /// How much was asked for.
+    pub limits: Arc<dyn Limits>,
+    /// What was answered to requests that are done once.
+    pub idempotency: Arc<dyn Idempotency>,
     pub(crate) check: Arc<dyn Check>,
 }
 
 impl Cache {
+    /// The memory of this process, for itself alone.
+    pub fn in_memory() -> Self {
+        observed::cache(all_of_cache(Arc::new(Memory::new())))
+    }
+
     /// Asks the store for a sign of life, for readiness. Answers within two seconds.
     ///
     /// # Errors
@@ -229,9 +238,7 @@ async fn objects(url: &str, keys: Keys<'_>) -> Result<Place, StoreError> {
 pub async fn cache(url: &str) -> Result<Cache, StoreError> {
     let shown = without_secrets(url);
     if url == "memory://" {
-        let memory = Arc::new(Memory::new());
-        let cache = Cache { announcements: Arc::clone(&memory) as _, check: memory };
-        return Ok(observed::cache(cache));
+        return Ok(Cache::in_memory());
     }
     let is_redis = url.starts_with("redis://") || url.starts_with("rediss://");
     let redis = is_redis.then(|| Redis::open(url, shown.clone()).ok()).flatten();
@@ -243,13 +250,21 @@ pub async fn cache(url: &str) -> Result<Cache, StoreError> {
                       same with `rediss://`",
         });
     };
-    let redis = Arc::new(redis);
-    let cache = Cache { announcements: Arc::clone(&redis) as _, check: redis };
+    let cache = all_of_cache(Arc::new(redis));
     if let Err(error) = cache.check().await {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(store = %shown, error = cause, "going on without: {error}");
     }
     Ok(observed::cache(cache))
+}
+
+fn all_of_cache<T: Announcements + Limits + Idempotency + Check + 'static>(store: Arc<T>) -> Cache {
+    Cache {
+        announcements: Arc::clone(&store) as _,
+        limits: Arc::clone(&store) as _,
+        idempotency: Arc::clone(&store) as _,
+        check: store,
+    }
 }
 
 /// The path in `<scheme>://<path>`, made absolute.

@@ -110,6 +110,21 @@ impl Client {
         self.post_bytes(&path, &kind, upload.body()).await
     }
 
+    /// Registers a version once, however often this is sent with the same key.
+    pub async fn upload_once(&self, model: &str, upload: &Upload, key: &str) -> Answer {
+        let request = self
+            .request(Method::POST, &format!("/api/v1/models/{model}/versions"))
+            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"))
+            .header("Idempotency-Key", key);
+        self.send(request.body(upload.body())).await
+    }
+
+    /// `POST` with a JSON body that is done once, however often it is sent with the same key.
+    pub async fn post_once(&self, path: &str, body: &Value, key: &str) -> Answer {
+        let request = self.request(Method::POST, path).header("Idempotency-Key", key);
+        self.send(request.json(body)).await
+    }
+
     /// Registers a model with its first version; panics if either is refused.
     pub async fn create_model_with(&self, name: &str, upload: &Upload) {
         self.create_model(name).await.expect_status(201);

@@ -167,6 +167,13 @@ impl Engine {
         self.with_token(&tokens[&role])
     }
 
+    /// A caller who signed in as a user that is made now.
+    pub async fn sign_in_as_new(&self, username: &str, role: Role) -> Client {
+        let user = json!({"username": username, "password": PASSWORD, "role": role.as_str()});
+        self.admin().await.post("/api/v1/users", &user).await.expect_status(201);
+        self.with_token(&self.token(username).await)
+    }
+
     async fn token(&self, username: &str) -> String {
         let body = json!({"username": username, "password": PASSWORD});
         let answer = self.anonymous().post("/api/v1/auth/token", &body).await;

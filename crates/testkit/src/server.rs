@@ -11,6 +11,24 @@ use crate::watch::{self, Watch};
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 40;
 
+/// A binary of the target folder, without the settings of whoever runs the tests: they are not the
+/// tests' business.
+pub fn command(binary: &str) -> Command {
+    let path = target_folder().join(binary);
+    assert!(
+        path.exists(),
+        "`{}` is not there: run `cargo build --workspace --bins` first",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("ENGINE__") {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
 /// A running process. Killed when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -36,19 +54,7 @@ impl Server {
         folder: &Path,
         url: String,
     ) -> Self {
-        let path = target_folder().join(binary);
-        assert!(
-            path.exists(),
-            "`{}` is not there: run `cargo build --workspace --bins` first",
-            path.display()
-        );
-        let mut command = Command::new(path);
-        // Settings of whoever runs the tests are not the tests' business.
-        for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("ENGINE__") {
-                command.env_remove(key);
-            }
-        }
+        let mut command = command(binary);
         command.args(arguments).envs(environment.iter().map(|(key, value)| (key, value)));
         Self::spawn(name, command, "KILL", folder, url)
     }

@@ -16,6 +16,10 @@ use crate::stores::{shared_mongo, shared_postgres, shared_redis};
 /// The services that run apart, in the order they start: auth makes the secret that others show.
 const SERVICES: [&str; 5] = ["auth", "inference", "feedback", "drift", "router"];
 
+/// The default policy, for many more sign-ins.
+const SIGN_IN: &str = r#"[{"name": "sign-in", "per": ["address"], "quota": 100000, "window_s": 60,
+    "routes": ["POST /api/v1/auth/token"]}]"#;
+
 /// How an engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topology {
@@ -74,6 +78,8 @@ impl Setup {
             ("ENGINE__AUTH__HASH_MEMORY_KIB", "256"),
             ("ENGINE__AUTH__HASH_PASSES", "1"),
             ("ENGINE__ROUTER__POLL_INTERVAL_S", "1"),
+            // All tests come from one address.
+            ("ENGINE__GATEWAY__LIMITS__POLICIES", SIGN_IN),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         Self {
@@ -208,6 +214,9 @@ impl Setup {
             set("ENGINE__STORAGE__ARTIFACTS", format!("file://{}", artifacts.display()));
         }
         if service == "gateway" {
+            if let Some(stores) = &self.stores {
+                set("ENGINE__STORAGE__CACHE", stores.cache.clone());
+            }
             set("ENGINE__GATEWAY__TRUSTED_PROXIES", "127.0.0.1".to_owned());
         }
         if service == "inference" {

@@ -56,10 +56,11 @@ impl Engine {
         inference::background(&inference, &process);
         let inference: Arc<dyn InferenceApi> = inference;
 
+        let cache = storage::cache(&settings.storage.cache).await?;
         let deps = router::Deps {
             relational,
             documents: documents.clone(),
-            cache: storage::cache(&settings.storage.cache).await?,
+            cache: cache.clone(),
             artifacts,
             replicas: router::fixed([inference]),
             routers: router::fixed([]),
@@ -80,6 +81,7 @@ impl Engine {
         let drift = drift::build(settings.drift.clone(), deps)?;
 
         let deps = gateway::Deps {
+            cache,
             authenticator: Arc::new(Authenticator::new(
                 Arc::clone(&auth),
                 clock.clone(),

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod auth;
 mod docs;
+mod door;
 mod face;
 #[cfg(test)]
 mod fuzz;
@@ -12,6 +13,7 @@ mod health;
 mod outcomes;
 mod predict;
 mod registry;
+mod repeats;
 mod upload;
 mod v2;
 
@@ -61,28 +63,29 @@ pub fn routes() -> Vec<PublicRoute> {
         public(get.clone(), "/openapi.json", Anyone, docs::document),
         public(get.clone(), "/docs", Anyone, docs::redirect),
         public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
-        public(post.clone(), "/api/v1/auth/token", Anyone, auth::token),
+        public(post.clone(), "/api/v1/auth/token", Anyone, auth::token).secret(),
         public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
-        public(post.clone(), "/api/v1/auth/refresh", Anyone, auth::refresh),
+        public(post.clone(), "/api/v1/auth/refresh", Anyone, auth::refresh).secret(),
         public(post.clone(), "/api/v1/auth/logout", SignedIn, auth::logout),
-        public(put.clone(), "/api/v1/auth/password", SignedIn, auth::change_password),
+        public(put.clone(), "/api/v1/auth/password", SignedIn, auth::change_password).secret(),
         public(post.clone(), "/api/v1/auth/signing-keys", Roles(ADMIN), auth::rotate_signing_key),
         public(get.clone(), "/api/v1/users", Roles(ADMIN), accounts::users),
-        public(post.clone(), "/api/v1/users", Roles(ADMIN), accounts::create_user),
+        public(post.clone(), "/api/v1/users", Roles(ADMIN), accounts::create_user).once(),
         public(Method::PATCH, "/api/v1/users/{username}", Roles(ADMIN), accounts::change_user),
         public(get.clone(), "/api/v1/api-keys", Roles(ADMIN), accounts::api_keys),
-        public(post.clone(), "/api/v1/api-keys", Roles(ADMIN), accounts::create_api_key),
+        public(post.clone(), "/api/v1/api-keys", Roles(ADMIN), accounts::create_api_key).secret(),
         public(delete.clone(), "/api/v1/api-keys/{id}", Roles(ADMIN), accounts::revoke_api_key),
         public(
             post.clone(),
             "/api/v1/api-keys/{id}/rotate",
             Roles(ADMIN),
             accounts::rotate_api_key,
-        ),
+        )
+        .secret(),
         public(get.clone(), "/api/v1/audit", Roles(ANALYST), audit::audit),
         public(get.clone(), "/api/v1/audit/verify", Roles(ADMIN), audit::verify),
         public(get.clone(), "/api/v1/models", SignedIn, registry::models),
-        public(post.clone(), "/api/v1/models", Roles(ENGINEER), registry::create_model),
+        public(post.clone(), "/api/v1/models", Roles(ENGINEER), registry::create_model).once(),
         public(get.clone(), "/api/v1/models/{model}", SignedIn, registry::model),
         public(get.clone(), "/api/v1/models/{model}/versions", SignedIn, registry::versions),
         public(
@@ -91,7 +94,8 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ENGINEER),
             upload::create_version,
         )
-        .upload(),
+        .upload()
+        .once(),
         public(
             get.clone(),
             "/api/v1/models/{model}/versions/{version}",
@@ -131,7 +135,7 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ANALYST),
             outcomes::feedback_of,
         ),
-        public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback),
+        public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback).once(),
         public(get.clone(), "/v2", Anyone, v2::server_metadata),
         public(get.clone(), "/v2/health/live", Anyone, v2::live),
         public(get.clone(), "/v2/health/ready", Anyone, v2::ready),
@@ -174,6 +178,6 @@ pub fn configure(
 ) {
     predict::begin_counters(&[PREDICT, INFER, INFER_VERSION, PREDICT_DEFAULT]);
     config.app_data(Data::from(Arc::clone(gateway)));
-    mount(config, routes(), authenticator, limits);
+    mount(config, door::put_before(routes(), gateway, limits), authenticator, limits);
     config.service(docs::page());
 }

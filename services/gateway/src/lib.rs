@@ -1,10 +1,14 @@
-//! The gateway: the public door. It checks who calls, and hands on; it holds no state.
+//! The gateway: the public door. It checks who calls and how much, and hands on; what it counts and
+//! keeps is in the cache store.
 //!
 //! Reading order: [`http`] (every public route with its role), then one file there per area.
-//! [`card`] renders a model card.
+//! [`limits`] says how much may be asked for, [`idempotency`] what is done once. [`card`] renders a
+//! model card.
 
 pub mod card;
 pub mod http;
+pub mod idempotency;
+pub mod limits;
 mod settings;
 
 use std::sync::Arc;
@@ -14,8 +18,12 @@ use contracts::{AuthApi, DriftApi, FeedbackApi, RouterApi};
 use runtime::http::{App, TimeLimits};
 use runtime::settings::Http;
 use runtime::{Authenticator, Process, Recorder};
+use storage::Cache;
 
 pub use settings::{DEFAULTS, Settings};
+
+use idempotency::Once;
+use limits::{Concurrency, Limiter};
 
 /// What the gateway needs.
 #[derive(Clone)]
@@ -28,6 +36,8 @@ pub struct Deps {
     pub feedback: Arc<dyn FeedbackApi>,
     /// What live predictions look like.
     pub drift: Arc<dyn DriftApi>,
+    /// Where requests are counted, and answers to repeated ones are kept.
+    pub cache: Cache,
     /// Verifies credentials.
     pub authenticator: Arc<Authenticator>,
     /// Puts on record what callers were not allowed to do.
@@ -47,6 +57,9 @@ pub struct Gateway {
     pub(crate) default_model: String,
     pub(crate) max_upload_bytes: usize,
     pub(crate) max_body_bytes: usize,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) concurrency: Arc<Concurrency>,
+    pub(crate) once: Once,
 }
 
 /// Builds the public app.
@@ -57,7 +70,13 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
         request: Duration::from_millis(limits.request_timeout_ms),
         upload: Duration::from_millis(limits.upload_timeout_ms),
     };
+    let limiter = Limiter::new(&settings.limits, Arc::clone(&deps.cache.limits));
+    let concurrency =
+        Concurrency::new(settings.max_concurrent_requests, settings.max_concurrent_per_client);
     let gateway = Arc::new(Gateway {
+        limiter,
+        concurrency,
+        once: Once::new(&settings.idempotency, Arc::clone(&deps.cache.idempotency)),
         deps,
         default_model: settings.default_model.clone(),
         max_upload_bytes: limits.max_upload_bytes,

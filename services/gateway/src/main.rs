@@ -8,7 +8,7 @@ use clients::{Drift, Feedback, Router, ServiceTokens, Transport};
 use gateway::{DEFAULTS, Deps, app, background};
 use runtime::process::exit_code;
 use runtime::service::{Arguments, run};
-use runtime::settings::{DISTRIBUTED, HTTP, Http, PROCESS, Services};
+use runtime::settings::{DISTRIBUTED, HTTP, Http, PROCESS, STORAGE, Services, Storage};
 use runtime::telemetry::{self, Telemetry};
 use runtime::{Authenticator, Process, Recorder, SystemClock};
 
@@ -18,16 +18,17 @@ async fn main() -> ExitCode {
 }
 
 async fn start() -> anyhow::Result<()> {
-    let defaults = [PROCESS, HTTP, DISTRIBUTED, DEFAULTS];
-    let sections = ["data_dir", "telemetry", "http", "server", "services", "gateway"];
+    let defaults = [PROCESS, HTTP, DISTRIBUTED, STORAGE, DEFAULTS];
+    let sections = ["data_dir", "telemetry", "http", "server", "services", "storage", "gateway"];
     let read = Arguments::parse().read(&defaults, |layers| {
         layers.only(&sections)?;
         let telemetry: Telemetry = layers.section("telemetry")?;
         let http: Http = layers.section("http")?;
         let services: Services = layers.section("services")?;
-        Ok((telemetry, http, services, layers.section("gateway")?))
+        let storage: Storage = layers.section("storage")?;
+        Ok((telemetry, http, services, storage, layers.section("gateway")?))
     })?;
-    let Some((logs, limits, services, own)) = read else { return Ok(()) };
+    let Some((logs, limits, services, storage, own)) = read else { return Ok(()) };
     let own: gateway::Settings = own;
     let _telemetry = telemetry::init("gateway", &logs)?;
     let auth = clients::auth(&services.auth)?;
@@ -41,6 +42,7 @@ async fn start() -> anyhow::Result<()> {
         router: Arc::new(Router(Transport::new("router", &services.router, Some(tokens))?)),
         feedback: Arc::new(Feedback(Transport::new("feedback", &services.feedback, None)?)),
         drift: Arc::new(Drift(Transport::new("drift", &services.drift, None)?)),
+        cache: storage::cache(&storage.cache).await?,
         authenticator: Arc::new(authenticator),
         recorder,
         auth,

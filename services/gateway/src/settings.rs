@@ -18,4 +18,12 @@ pub struct Settings {
     pub default_model: String,
     /// Which pages of other origins may ask.
     pub cors: CorsSettings,
+    /// Requests that may be under way at once, in this process; 0 for any number.
+    pub max_concurrent_requests: usize,
+    /// The same for each client.
+    pub max_concurrent_per_client: usize,
+    /// How much may be asked for.
+    pub limits: crate::limits::Settings,
+    /// What is done once.
+    pub idempotency: crate::idempotency::Settings,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{Extensions, ServiceRequest};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::guard::{self, Any};
 use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
@@ -54,8 +54,21 @@ pub struct PublicRoute {
     pub path: &'static str,
     /// Who may use it.
     pub access: Access,
+    /// What the header `Idempotency-Key` does here.
+    pub idempotency: Idempotency,
     route: Route,
     upload: bool,
+}
+
+/// What the header `Idempotency-Key` does at a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotency {
+    /// Nothing: sending the request again does no harm, or counts as another one.
+    Ignored,
+    /// A repeat gets the first answer.
+    Kept,
+    /// It is refused: the answer holds a secret, which is kept nowhere.
+    Refused,
 }
 
 impl PublicRoute {
@@ -63,6 +76,42 @@ impl PublicRoute {
     #[must_use]
     pub fn upload(mut self) -> Self {
         self.upload = true;
+        self
+    }
+
+    /// Whether it takes the time of an upload.
+    pub fn is_upload(&self) -> bool {
+        self.upload
+    }
+
+    /// A repeat with the same `Idempotency-Key` gets the first answer.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.idempotency = Idempotency::Kept;
+        self
+    }
+
+    /// Its answer holds a secret and is kept nowhere.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.idempotency = Idempotency::Refused;
+        self
+    }
+
+    /// Verb and path, as settings and scopes name the route.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// Puts a step between the check of access, which comes first, and the handler. It answers
+    /// failures itself and returns no error.
+    #[must_use]
+    pub fn behind<F, Fut>(mut self, step: F) -> Self
+    where
+        F: Fn(ServiceRequest, Next<BoxBody>) -> Fut + 'static,
+        Fut: Future<Output = Result<ServiceResponse<BoxBody>, actix_web::Error>> + 'static,
+    {
+        self.route = self.route.wrap(from_fn(step));
         self
     }
 }
@@ -104,7 +153,8 @@ where
         Method::GET => web::route().guard(Any(guard::Get()).or(guard::Head())),
         ref method => web::method(method.clone()),
     };
-    PublicRoute { route: verb.to(handler), method, path, access, upload: false }
+    let route = verb.to(handler);
+    PublicRoute { route, method, path, access, idempotency: Idempotency::Ignored, upload: false }
 }
 
 /// How long requests may take, their bodies' way in included.

@@ -72,7 +72,7 @@ pub(super) async fn observe(
     let mut answer = match answer.response().error().map(translate) {
         Some(error) => {
             failure = Some(error.code);
-            let (request, plain) = answer.into_parts();
+            let (request, refused) = answer.into_parts();
             record_refusal(&request, &error, &id);
             let face = request.app_data::<ErrorFace>().map_or(problem_json as _, |face| face.0);
             let mut response = face(&request, &bounded(error), id.as_str());
@@ -81,10 +81,10 @@ pub(super) async fn observe(
             {
                 response.headers_mut().insert(header::ALLOW, verbs);
             }
-            // A page of another origin is to see why it was refused.
-            for (name, value) in plain.headers() {
-                if *name == header::VARY || name.as_str().starts_with("access-control-") {
-                    response.headers_mut().insert(name.clone(), value.clone());
+            // What was said beside the failure: what is left of a limit, which page may read it.
+            for (name, value) in refused.headers() {
+                if !response.headers().contains_key(name) {
+                    response.headers_mut().append(name.clone(), value.clone());
                 }
             }
             ServiceResponse::new(request, response)

@@ -55,12 +55,27 @@ fn without_values(cause: &str) -> String {
     }
 }
 
+/// The types of problem that the IETF's draft on rate limit headers registers, with their titles.
+const QUOTA_EXCEEDED: (&str, &str) = (
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "Request cannot be satisfied as assigned quota has been exceeded",
+);
+const REDUCED_CAPACITY: (&str, &str) = (
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    "Request cannot be satisfied due to temporary server capacity constraints",
+);
+
 /// The members of a problem document.
 pub(super) fn body(error: &ApiError, request_id: &str) -> Value {
     let status = error.code.status();
     let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let (kind, title) = match error.code {
+        ErrorCode::RateLimited if !error.violated_policies.is_empty() => QUOTA_EXCEEDED,
+        ErrorCode::Unavailable if !error.violated_policies.is_empty() => REDUCED_CAPACITY,
+        _ => ("about:blank", title.unwrap_or_default()),
+    };
     let mut body = json!({
-        "type": "about:blank",
+        "type": kind,
         "title": title,
         "status": status,
         "detail": error.message,
@@ -70,6 +85,9 @@ pub(super) fn body(error: &ApiError, request_id: &str) -> Value {
     });
     if let (Some(body), false) = (body.as_object_mut(), error.errors.is_empty()) {
         body.insert("errors".to_owned(), json!(error.errors));
+    }
+    if let (Some(body), false) = (body.as_object_mut(), error.violated_policies.is_empty()) {
+        body.insert("violated-policies".to_owned(), json!(error.violated_policies));
     }
     body
 }

@@ -10,6 +10,7 @@
 mod announcements;
 mod bucket;
 mod encryption;
+mod limits;
 mod mongo;
 mod postgres;
 mod sqlite;

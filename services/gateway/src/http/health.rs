@@ -58,13 +58,20 @@ pub(super) async fn readyz(
     Caller(call): Caller,
     Query(query): Query<Verbose>,
 ) -> impl Responder {
-    let readiness = readiness(&gateway, call).await;
-    let (status, checks) = match readiness {
+    let (readiness, limits) = tokio::join!(readiness(&gateway, call), gateway.limiter.check());
+    let (status, mut checks) = match readiness {
         Ok(Readiness { ready: true, degraded: false, checks, .. }) => ("ready", checks),
         Ok(Readiness { ready: true, checks, .. }) => ("degraded", checks),
         Ok(Readiness { checks, .. }) => ("not ready", checks),
         Err(error) => ("not ready", [("router".to_owned(), error.message)].into()),
     };
+    let status = if status == "ready" && !limits { "degraded" } else { status };
+    let said = if limits {
+        "ok"
+    } else {
+        "the cache store does not answer: each gateway counts for itself"
+    };
+    checks.insert("limits".to_owned(), said.to_owned());
     let mut response =
         if status == "not ready" { HttpResponse::ServiceUnavailable() } else { HttpResponse::Ok() };
     if query.verbose.is_none() {
