@@ -10,6 +10,7 @@ mod logs;
 mod monitoring;
 mod outcomes;
 mod overload;
+mod policy;
 mod python;
 mod registry;
 mod replicas;

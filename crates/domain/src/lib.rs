@@ -1,6 +1,7 @@
 //! What things are: ids, manifests, versions, routes, records, principals.
 //!
-//! Reading order: [`ids`], [`manifest`], [`registry`], [`route`], [`prediction`], [`principal`].
+//! Reading order: [`ids`], [`manifest`], [`registry`], [`policy`], [`route`], [`prediction`],
+//! [`principal`].
 //!
 //! Invariant: this crate does no IO, and fails for no reason but its input.
 
@@ -9,6 +10,7 @@ pub mod feedback;
 pub mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod policy;
 pub mod prediction;
 pub mod principal;
 pub mod registry;
@@ -18,6 +20,7 @@ pub use clock::Clock;
 pub use feedback::{Feedback, Outcome};
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
 pub use manifest::{Manifest, Modality, Task};
+pub use policy::ModelPolicy;
 pub use prediction::PredictionRecord;
 pub use principal::{Principal, PrincipalKind, Role, Scope, User};
 pub use registry::{FileRef, Model, Version};

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+    Feedback, Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Route, User, Version,
+    VersionId,
 };
 use time::OffsetDateTime;
 
@@ -172,6 +173,14 @@ impl Registry for Deferred<Relational> {
         version: Option<VersionId>,
     ) -> Result<(), StoreError> {
         self.get()?.registry.set_alias(model, alias, version).await
+    }
+
+    async fn set_policy(
+        &self,
+        model: &ModelName,
+        policy: ModelPolicy,
+    ) -> Result<ModelPolicy, StoreError> {
+        self.get()?.registry.set_policy(model, policy).await
     }
 
     async fn set_enabled(

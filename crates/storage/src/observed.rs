@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::metrics as names;
 use domain::{
-    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+    Feedback, Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Route, User, Version,
+    VersionId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -110,6 +111,7 @@ observed! { "relational": Registry {
     create_version(version: Version) -> Version;
     versions(model: Option<&ModelName>) -> Vec<Version>;
     set_alias(model: &ModelName, alias: &str, version: Option<VersionId>) -> ();
+    set_policy(model: &ModelName, policy: ModelPolicy) -> ModelPolicy;
     set_enabled(model: &ModelName, version: Option<VersionId>, enabled: bool) -> ();
 } }
 

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Feedback, Model, ModelName, PredictionId, PredictionRecord, Route, User, Version, VersionId,
+    Feedback, Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Route, User, Version,
+    VersionId,
 };
 use time::OffsetDateTime;
 
@@ -43,6 +44,14 @@ pub trait Registry: Send + Sync {
         alias: &str,
         version: Option<VersionId>,
     ) -> Result<(), StoreError>;
+    /// Puts a policy in the place of the model's, under the next revision, and returns it so.
+    /// `Conflict` if it comes with a revision other than 0 and the current one. `NotFound` if there
+    /// is no such model.
+    async fn set_policy(
+        &self,
+        model: &ModelName,
+        policy: ModelPolicy,
+    ) -> Result<ModelPolicy, StoreError>;
     /// Allows or forbids serving one version, or all of the model's. `NotFound` if there is none.
     async fn set_enabled(
         &self,

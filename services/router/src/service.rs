@@ -2,9 +2,10 @@
 
 mod following;
 mod others;
+mod policy;
 mod routes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,12 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::inference::{Answered, PredictTask, Target};
 use contracts::router::{
-    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
-    ServingState, SetAlias, SetEnabled, VersionState,
+    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
+    PutPolicy, PutRoute, Readiness, ServingState, SetAlias, SetEnabled, VersionState,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
 use domain::prediction::{Decision, Payload};
-use domain::{Model, ModelName, PredictionId, PredictionRecord, Principal, Role, Route, Version};
+use domain::{
+    Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Principal, Role, Route, Version,
+};
 use runtime::telemetry::names::keys;
 use runtime::telemetry::{Span, label, metrics};
 use storage::StoreError;
@@ -31,6 +34,8 @@ use crate::fleet::{Fleet, names as target_names};
 use crate::settings::Settings;
 use crate::spool::{Spool, ship};
 use crate::table::{Choice, Table, target, unknown_model, unknown_version};
+
+pub(crate) use policy::not_shown;
 
 /// Who may read of models: every person who is signed in.
 const READERS: &[Role] = &[Role::Client, Role::Analyst];
@@ -184,26 +189,29 @@ impl RouterApi for Service {
         let Framed { meta: asked, body } = request;
         self.check_unit(asked.unit.as_deref())?;
         let id = PredictionId::new();
-        let chosen = self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id);
-        let Choice { version, decision, counted } = chosen.inspect_err(|error| {
+        let chosen =
+            self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id, caller.role);
+        let Choice { version, decision, counted, policy: ruled } = chosen.inspect_err(|error| {
             span.failed(error.code);
             // The model may be any word of the client's: only known ones become labels.
             metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
         })?;
         let target = target(&version);
         describe(&mut span, &target, &decision, id);
+        let shown = ruled.policy.shows_version_to(caller.role);
         let task = PredictTask {
             target: target.clone(),
             prediction_id: id,
             protocol: asked.protocol,
             content_type: asked.content_type,
-            show_version: self.settings.show_version,
+            show_version: self.settings.show_version && shown,
             degraded: false,
         };
         let request = Framed { meta: task, body };
-        let answer = self.fleet.predict(&call, &version, &request).await.inspect_err(|error| {
+        let answer = self.fleet.predict(&call, &version, &request).await.map_err(|error| {
             span.failed(error.code);
             counted.failed(error.code);
+            if shown { error } else { policy::without_version_in(error, &target.model) }
         })?;
         let latency = start.elapsed();
         counted.answered(latency, answer.meta.confidence);
@@ -212,7 +220,7 @@ impl RouterApi for Service {
         Ok(answer)
     }
 
-    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionRecord, ApiError> {
+    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionView, ApiError> {
         let caller = call.require(READERS)?;
         let log = &self.deps.documents.predictions;
         let mut record = log.get(id).await.map_err(RouterError::from)?;
@@ -224,25 +232,30 @@ impl RouterApi for Service {
         let mine = |record: &PredictionRecord| {
             caller.role.may(Role::Analyst) || record.principal == caller.id
         };
-        record.filter(mine).ok_or_else(|| {
+        let record = record.filter(mine).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, format!("there is no prediction `{id}` in the log"))
-        })
+        })?;
+        let shown = self.table.shows_versions(&record.model, Some(caller.role));
+        let view = PredictionView::from(record);
+        Ok(if shown { view } else { policy::without_version(view) })
     }
 
     async fn models(&self, call: Call) -> Result<ModelList, ApiError> {
-        call.require(READERS)?;
+        let role = call.require(READERS)?.role;
         let models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
+        let models = models.into_iter().map(|model| policy::model_for(role, model)).collect();
         Ok(ModelList { models })
     }
 
     async fn model(&self, call: Call, name: ModelName) -> Result<ModelDetail, ApiError> {
-        call.require(READERS)?;
+        let role = call.require(READERS)?.role;
         let model = self.existing_model(&name).await?;
         let relational = &self.deps.relational;
         let versions =
             relational.registry.versions(Some(&name)).await.map_err(RouterError::from)?;
         let route = relational.routes.route(&name).await.map_err(RouterError::from)?;
-        Ok(ModelDetail { model, versions, route })
+        let detail = ModelDetail { model, versions, route, interface: None };
+        Ok(policy::detail_for(role, detail))
     }
 
     async fn create_model(&self, call: Call, request: NewModel) -> Result<Model, ApiError> {
@@ -251,6 +264,7 @@ impl RouterApi for Service {
             name: request.name,
             description: request.description,
             aliases: BTreeMap::new(),
+            policy: None,
             created_by: caller.name.clone(),
             created_at: self.deps.clock.now(),
         };
@@ -275,8 +289,11 @@ impl RouterApi for Service {
     }
 
     async fn version(&self, call: Call, target: Target) -> Result<Version, ApiError> {
-        call.require(READERS)?;
-        self.existing_model(&target.model).await?;
+        let role = call.require(READERS)?.role;
+        let model = self.existing_model(&target.model).await?;
+        if !policy::in_force(&model).shows_version_to(role) {
+            return Err(not_shown(&target.model));
+        }
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&target.model)).await.map_err(RouterError::from)?;
         let found = versions.iter().find(|version| version.version == target.version).cloned();
@@ -284,6 +301,16 @@ impl RouterApi for Service {
             let known = versions.iter().map(|version| &version.version);
             unknown_version(&target.model, target.version, known)
         })
+    }
+
+    async fn policy(&self, call: Call, model: ModelName) -> Result<ModelPolicy, ApiError> {
+        call.require(&[Role::Analyst])?;
+        Ok(policy::in_force(&self.existing_model(&model).await?))
+    }
+
+    async fn put_policy(&self, call: Call, request: PutPolicy) -> Result<ModelPolicy, ApiError> {
+        let caller = call.require(&[Role::Engineer])?;
+        self.replace_policy(&caller.name, request).await
     }
 
     async fn set_alias(&self, call: Call, request: SetAlias) -> Result<Model, ApiError> {
@@ -306,8 +333,11 @@ impl RouterApi for Service {
     }
 
     async fn route(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
-        call.require(READERS)?;
-        self.existing_model(&model).await?;
+        let role = call.require(READERS)?.role;
+        let found = self.existing_model(&model).await?;
+        if !policy::in_force(&found).shows_version_to(role) {
+            return Err(not_shown(&model));
+        }
         let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
         route.ok_or_else(|| {
             ApiError::new(
@@ -369,7 +399,8 @@ impl RouterApi for Service {
         Ok(Done {})
     }
 
-    async fn readiness(&self, _: Call) -> Result<Readiness, ApiError> {
+    async fn readiness(&self, call: Call) -> Result<Readiness, ApiError> {
+        let role = call.principal.as_ref().map(|caller| caller.role);
         let missing = self.missing();
         let mut checks = BTreeMap::new();
         let mut check = |name: &str, result: Result<(), String>| {
@@ -386,7 +417,7 @@ impl RouterApi for Service {
         check("cache", cache);
         let models = match missing.as_slice() {
             [] => Ok(()),
-            missing => Err(format!("not loaded: {}", target_names(missing.iter()))),
+            missing => Err(not_loaded(missing, |model| self.table.shows_versions(model, role))),
         };
         check("models", models);
         let state = |version: Arc<Version>| {
@@ -400,11 +431,21 @@ impl RouterApi for Service {
                 }
                 (true, None) => (ServingState::Ready, String::new()),
             };
-            VersionState { target, state, reason }
+            let hidden = !self.table.shows_versions(&target.model, role);
+            VersionState { target, state, reason, hidden }
         };
         let versions = self.table.versions().into_iter().map(state).collect();
         Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })
     }
+}
+
+/// What of these is told to who sees some models' versions.
+fn not_loaded(missing: &[Target], shown: impl Fn(&ModelName) -> bool) -> String {
+    let (told, hidden): (Vec<_>, Vec<_>) = missing.iter().partition(|one| shown(&one.model));
+    let hidden = hidden.into_iter().map(|target| target.model.to_string());
+    let names: BTreeSet<String> = hidden.chain([target_names(told.into_iter())]).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    format!("not loaded: {}", names.join(", "))
 }
 
 /// Another number for each router: its name to the others, and where its draws of replicas begin, so

@@ -21,6 +21,7 @@ pub struct Settings {
     pub max_arms: usize,
     pub saved_table: PathBuf,
     pub replicas: ReplicaSettings,
+    pub policies: PolicySettings,
     pub spool: SpoolSettings,
 }
 
@@ -36,6 +37,13 @@ pub struct ReplicaSettings {
     pub retry_reserve: u32,
     pub breaker_failures: u32,
     pub breaker_cool_down_ms: u64,
+}
+
+/// `[router.policies]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySettings {
+    pub max_ttl_s: u32,
 }
 
 /// `[router.spool]`.

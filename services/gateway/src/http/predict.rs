@@ -7,9 +7,9 @@ use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Json, Path};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
 use contracts::inference::Protocol;
-use contracts::router::PredictRequest;
+use contracts::router::{PredictRequest, PredictionView};
 use contracts::{ApiError, Call, ErrorCode, Framed};
-use domain::{ModelName, PredictionRecord};
+use domain::ModelName;
 use futures_util::TryStreamExt;
 use runtime::http::{Caller, Problem, matched_path};
 use runtime::telemetry::{label, metrics, record};
@@ -56,7 +56,7 @@ pub(super) async fn predict_default(
 }
 
 /// The record of an answered prediction: what was asked, what was answered, by which version, why.
-#[utoipa::path(get, path = "/api/v1/predictions/{id}", tag = "predict", params(("id" = String, Path)), responses((status = 200, body = PredictionRecord)))]
+#[utoipa::path(get, path = "/api/v1/predictions/{id}", tag = "predict", params(("id" = String, Path)), responses((status = 200, body = PredictionView)))]
 pub(super) async fn prediction(
     gateway: Data<Gateway>,
     Caller(call): Caller,
