@@ -97,6 +97,23 @@ pub struct Answered {
     pub value: Option<f64>,
     /// In the model itself, microseconds.
     pub compute_us: u64,
+    /// What the router's kept answers had to do with it, for a model that has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheUse>,
+}
+
+/// What kept answers had to do with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheUse {
+    /// It is one.
+    Hit,
+    /// There was none.
+    Miss,
+    /// The caller wanted none.
+    Request,
+    /// It is of a kind that is not kept, or the store did not answer.
+    Bypass,
 }
 
 /// A version that is loaded.

@@ -117,6 +117,22 @@ pub struct PredictRequest {
     pub protocol: Protocol,
     /// The payload's content type, as the client sent it.
     pub content_type: String,
+    /// What the client says of earlier answers.
+    #[serde(default)]
+    pub cache: CacheWish,
+}
+
+/// What a client says of earlier answers (`Cache-Control`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheWish {
+    /// One will do.
+    #[default]
+    Use,
+    /// It has to be computed; the new one may be kept (`no-cache`).
+    Refresh,
+    /// It has to be computed, and must not be kept (`no-store`).
+    Avoid,
 }
 
 /// All models.
@@ -188,6 +204,8 @@ pub struct PredictionView {
     pub value: Option<f64>,
     pub latency_us: u64,
     pub compute_us: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 impl From<PredictionRecord> for PredictionView {
@@ -208,6 +226,7 @@ impl From<PredictionRecord> for PredictionView {
             value: record.value,
             latency_us: record.latency_us,
             compute_us: record.compute_us,
+            cached: record.cached,
         }
     }
 }

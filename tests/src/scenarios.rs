@@ -1,6 +1,7 @@
 //! Scenarios: each on two topologies, all by the public API alone.
 
 mod bad_input;
+mod cache;
 mod docs;
 mod examples;
 mod golden;

@@ -53,6 +53,9 @@ pub const ROUTER_RETRIES_REFUSED: &str = "engine_router_retries_refused";
 /// Breakers of inference replicas that opened.
 pub const BREAKER_OPENS: &str = "engine_router_breaker_opens";
 
+/// Predictions asked of models whose answers are kept, by model and outcome: `hit`, `miss`, `bypass`.
+pub const RESPONSE_CACHE: &str = "engine_response_cache_requests";
+
 /// Records in the spool that the prediction log has not got yet.
 pub const SPOOL_PENDING: &str = "engine_spool_pending_records";
 /// Size of the spool's files, bytes.

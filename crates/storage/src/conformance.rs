@@ -16,6 +16,7 @@ mod artifacts;
 mod feedback;
 mod predictions;
 mod registry;
+mod responses;
 mod routes;
 
 pub use accounts::{accounts, accounts_by_two};
@@ -24,6 +25,7 @@ pub use artifacts::{artifacts, artifacts_by_two};
 pub use feedback::{feedback, feedback_by_two};
 pub use predictions::{predictions, predictions_by_two};
 pub use registry::{registry, registry_by_two};
+pub use responses::{responses, responses_by_two};
 pub use routes::{routes, routes_by_two};
 
 /// How a suite ends: it panics where the port breaks a promise, and returns what a call failed with

@@ -3,7 +3,7 @@
 //! Here is OpenTelemetry's API alone: it does nothing unless the process set telemetry up.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, FeedbackStore, Listener, PredictionLog, Registry, Routes,
+    Accounts, Announcements, Artifacts, FeedbackStore, Listener, PredictionLog, Registry,
+    ResponseCache, Routes,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -49,7 +50,11 @@ pub(crate) fn documents(store: Documents) -> Documents {
 }
 
 pub(crate) fn cache(store: Cache) -> Cache {
-    Cache { announcements: Arc::new(Observed(store.announcements)), ..store }
+    Cache {
+        announcements: Arc::new(Observed(store.announcements)),
+        responses: Arc::new(Observed(store.responses)),
+        ..store
+    }
 }
 
 pub(crate) fn artifacts(store: Arc<dyn Artifacts>) -> Arc<dyn Artifacts> {
@@ -135,6 +140,11 @@ observed! { "documents": FeedbackStore {
 observed! { "artifacts": Artifacts {
     put(bytes: Bytes) -> String;
     get(sha256: &str) -> Bytes;
+} }
+
+observed! { "cache": ResponseCache {
+    get(key: &str) -> Option<Bytes>;
+    put(key: &str, bytes: Bytes, ttl: Duration) -> ();
 } }
 
 #[async_trait]

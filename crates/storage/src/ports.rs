@@ -1,5 +1,7 @@
 //! The ports: what the services need of a store, cut by need. Domain types in and out.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
@@ -106,6 +108,15 @@ pub trait Artifacts: Send + Sync {
     /// The bytes with this SHA-256, verified. `NotFound` if absent; `Tampered` if they are not
     /// what the digest says.
     async fn get(&self, sha256: &str) -> Result<Bytes, StoreError>;
+}
+
+/// Answers kept for a while, under keys that nobody can guess.
+#[async_trait]
+pub trait ResponseCache: Send + Sync {
+    /// What was last put under the key, unless its time has passed or its room was needed.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+    /// Keeps the bytes under the key for this time at most, in the place of what was there.
+    async fn put(&self, key: &str, bytes: Bytes, ttl: Duration) -> Result<(), StoreError>;
 }
 
 /// Notices from process to process that something changed, so that none has to wait for its next

@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use crate::StoreError;
 use crate::bucket::{Bucket, Keys, Location};
 use crate::folder::Folder;
-use crate::memory::Memory;
+use crate::memory::{MAX_BYTES, Memory};
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, FeedbackStore, PredictionLog, Registry, Routes,
+    Accounts, Announcements, Artifacts, FeedbackStore, PredictionLog, Registry, ResponseCache,
+    Routes,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
@@ -60,11 +61,13 @@ impl Documents {
     }
 }
 
-/// What processes tell each other at once.
+/// What processes tell each other at once, and what they keep for a while.
 #[derive(Clone)]
 pub struct Cache {
     /// That something changed.
     pub announcements: Arc<dyn Announcements>,
+    /// Answers kept for who asks the same again.
+    pub responses: Arc<dyn ResponseCache>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -185,7 +188,7 @@ pub async fn artifacts(url: &str, keys: Keys<'_>) -> Result<Arc<dyn Artifacts>, 
 
 /// Opens the store named by the setting `storage.cache`.
 ///
-/// `memory://` is the memory of this process. `redis://[:password@]host:port/db`, or `rediss://`
+/// `memory://` is the memory of this process; `?max_bytes=` bounds the answers that it keeps (64 MiB). `redis://[:password@]host:port/db`, or `rediss://`
 /// with TLS, is a server that processes share; it need not be there yet: the log says so, and
 /// [`Cache::check`] as long as it is so.
 ///
@@ -193,9 +196,13 @@ pub async fn artifacts(url: &str, keys: Keys<'_>) -> Result<Arc<dyn Artifacts>, 
 /// `UnsupportedUrl`.
 pub async fn cache(url: &str) -> Result<Cache, StoreError> {
     let shown = without_secrets(url);
-    if url == "memory://" {
-        let memory = Arc::new(Memory::new());
-        let cache = Cache { announcements: Arc::clone(&memory) as _, check: memory };
+    if let Some(max_bytes) = memory_of(url) {
+        let memory = Arc::new(Memory::new(max_bytes));
+        let cache = Cache {
+            announcements: Arc::clone(&memory) as _,
+            responses: Arc::clone(&memory) as _,
+            check: memory,
+        };
         return Ok(observed::cache(cache));
     }
     let is_redis = url.starts_with("redis://") || url.starts_with("rediss://");
@@ -205,16 +212,31 @@ pub async fn cache(url: &str) -> Result<Cache, StoreError> {
             setting: "storage.cache",
             url: shown,
             must_be: "`memory://`, or `redis://[:<password>@]<host>:<port>/<database>`, or the \
-                      same with `rediss://`",
+                      same with `rediss://`, or `memory://?max_bytes=<bytes>`",
         });
     };
     let redis = Arc::new(redis);
-    let cache = Cache { announcements: Arc::clone(&redis) as _, check: redis };
+    let cache = Cache {
+        announcements: Arc::clone(&redis) as _,
+        responses: Arc::clone(&redis) as _,
+        check: redis,
+    };
     if let Err(error) = cache.check().await {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(store = %shown, error = cause, "going on without: {error}");
     }
     Ok(observed::cache(cache))
+}
+
+/// The bytes that a `memory://` URL gives to kept answers; `None` for another URL.
+fn memory_of(url: &str) -> Option<u64> {
+    match url.strip_prefix("memory://")? {
+        "" => Some(MAX_BYTES),
+        options => {
+            let bytes = options.strip_prefix("?max_bytes=")?.parse().ok()?;
+            (bytes > 0).then_some(bytes)
+        }
+    }
 }
 
 /// The path in `<scheme>://<path>`, made absolute.

@@ -103,6 +103,7 @@ pub(crate) fn encode(
         confidence: first.and_then(|row| row.confidence).map(f64::from),
         value: first.and_then(value),
         compute_us: ran.compute_us,
+        cache: None,
     };
     Ok(Framed { meta, body })
 }

@@ -1,5 +1,6 @@
 //! What the router does: the trait, by way of the table, the fleet and the spool.
 
+mod answering;
 mod following;
 mod others;
 mod policy;
@@ -7,33 +8,28 @@ mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use contracts::inference::{Answered, PredictTask, Target};
+use contracts::inference::{Answered, Target};
 use contracts::router::{
     Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
     PutPolicy, PutRoute, Readiness, ServingState, SetAlias, SetEnabled, VersionState,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
-use domain::prediction::{Decision, Payload};
-use domain::{
-    Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Principal, Role, Route, Version,
-};
-use runtime::telemetry::names::keys;
-use runtime::telemetry::{Span, label, metrics};
+use domain::{Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Role, Route, Version};
 use storage::StoreError;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Deps;
+use crate::answers::Answers;
 use crate::error::RouterError;
 use crate::fleet::{Fleet, names as target_names};
 use crate::settings::Settings;
 use crate::spool::{Spool, ship};
-use crate::table::{Choice, Table, target, unknown_model, unknown_version};
+use crate::table::{Table, target, unknown_model, unknown_version};
 
 pub(crate) use policy::not_shown;
 
@@ -48,6 +44,7 @@ pub struct Service {
     pub(crate) deps: Deps,
     pub(crate) table: Table,
     pub(crate) fleet: Fleet,
+    pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
     /// Tells this router from the others.
     id: String,
@@ -66,11 +63,22 @@ impl Service {
         let replicas = Arc::clone(&deps.replicas);
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
         let table = Table::new();
+        let answers = Answers::new(Arc::clone(&deps.cache.responses), settings.cache.clone());
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
-        let service =
-            Arc::new(Self { settings, deps, table, fleet, spool, id, losing, kept, refreshing });
+        let service = Arc::new(Self {
+            settings,
+            deps,
+            table,
+            fleet,
+            answers,
+            spool,
+            id,
+            losing,
+            kept,
+            refreshing,
+        });
         service.first_table().await?;
         Ok(service)
     }
@@ -93,131 +101,16 @@ impl Service {
         let model = self.deps.relational.registry.model(name).await.map_err(RouterError::from)?;
         model.ok_or_else(|| unknown_model(name))
     }
-
-    #[expect(clippy::too_many_arguments, reason = "a record has these parts")]
-    fn log(
-        &self,
-        caller: &Principal,
-        call: &Call,
-        input: (&str, &Bytes),
-        target: Target,
-        decision: Decision,
-        id: PredictionId,
-        answer: &Framed<Answered>,
-        latency: Duration,
-    ) {
-        let meta = &answer.meta;
-        let record = PredictionRecord {
-            prediction_id: id,
-            request_id: call.request_id.clone(),
-            at: self.deps.clock.now(),
-            principal: caller.id.clone(),
-            model: target.model,
-            version: target.version,
-            decision,
-            input: self.payload(input.0, input.1),
-            output: self.payload(&meta.content_type, &answer.body),
-            rows: meta.rows,
-            label: meta.label.clone(),
-            confidence: meta.confidence,
-            value: meta.value,
-            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
-            compute_us: meta.compute_us,
-        };
-        let kept = serde_json::to_vec(&record)
-            .map_err(|error| error.to_string())
-            .and_then(|record| self.spool.append(&record).map_err(|error| error.to_string()));
-        // The answer is right and paid for: it goes out, and the loss is counted.
-        match kept {
-            Err(error) => {
-                metrics().spool_dropped.add(1, &[]);
-                if !self.losing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(prediction.id = %id, error, "predictions are not logged from here on: `engine_spool_dropped_records_total` counts them");
-                }
-            }
-            Ok(()) if self.losing.load(Ordering::Relaxed) => {
-                self.losing.store(false, Ordering::Relaxed);
-                tracing::warn!("predictions are logged again");
-            }
-            Ok(()) => {}
-        }
-    }
-
-    fn payload(&self, content_type: &str, body: &Bytes) -> Payload {
-        let is_json = content_type.starts_with("application/json");
-        let fits = body.len() <= self.settings.spool.max_logged_body_bytes;
-        let json = (is_json && fits).then(|| serde_json::from_slice(body).ok()).flatten();
-        Payload { content_type: content_type.to_owned(), bytes: body.len() as u64, json }
-    }
-
-    fn check_unit(&self, unit: Option<&str>) -> Result<(), ApiError> {
-        let limit = self.settings.max_unit_bytes;
-        match unit {
-            Some("") => Err(ApiError::at("#/unit", "must not be empty: leave it out instead")),
-            Some(unit) if unit.len() > limit => Err(ApiError::at(
-                "#/unit",
-                format!(
-                    "has {} bytes, more than the {limit} that `router.max_unit_bytes` allows",
-                    unit.len()
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Says in a prediction's span what was decided.
-fn describe(span: &mut Span, target: &Target, decision: &Decision, id: PredictionId) {
-    span.set_text(keys::SPAN_MODEL, &target.model);
-    span.set_text(keys::SPAN_VERSION, &target.version);
-    span.set_text(keys::PREDICTION_ID, &id);
-    span.set(keys::REASON, decision.reason.as_str());
-    span.set(keys::PROPENSITY, decision.propensity);
-    span.set(keys::GENERATION, i64::try_from(decision.generation).unwrap_or(i64::MAX));
 }
 
 #[async_trait]
 impl RouterApi for Service {
     async fn predict(
         &self,
-        mut call: Call,
+        call: Call,
         request: Framed<PredictRequest>,
     ) -> Result<Framed<Answered>, ApiError> {
-        let start = Instant::now();
-        let mut span = Span::internal(&mut call.trace, "engine.predict");
-        let caller = call.require(&[Role::Client])?;
-        let Framed { meta: asked, body } = request;
-        self.check_unit(asked.unit.as_deref())?;
-        let id = PredictionId::new();
-        let chosen =
-            self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id, caller.role);
-        let Choice { version, decision, counted, policy: ruled } = chosen.inspect_err(|error| {
-            span.failed(error.code);
-            // The model may be any word of the client's: only known ones become labels.
-            metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
-        })?;
-        let target = target(&version);
-        describe(&mut span, &target, &decision, id);
-        let shown = ruled.policy.shows_version_to(caller.role);
-        let task = PredictTask {
-            target: target.clone(),
-            prediction_id: id,
-            protocol: asked.protocol,
-            content_type: asked.content_type,
-            show_version: self.settings.show_version && shown,
-            degraded: false,
-        };
-        let request = Framed { meta: task, body };
-        let answer = self.fleet.predict(&call, &version, &request).await.map_err(|error| {
-            span.failed(error.code);
-            counted.failed(error.code);
-            if shown { error } else { policy::without_version_in(error, &target.model) }
-        })?;
-        let latency = start.elapsed();
-        counted.answered(latency, answer.meta.confidence);
-        let input = (request.meta.content_type.as_str(), &request.body);
-        self.log(caller, &call, input, target, decision, id, &answer, latency);
-        Ok(answer)
+        self.answer(call, request).await
     }
 
     async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionView, ApiError> {

@@ -10,6 +10,7 @@ mod announcements;
 mod bucket;
 mod mongo;
 mod postgres;
+mod responses;
 mod sqlite;
 
 /// How a test of an adapter ends.

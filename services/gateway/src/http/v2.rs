@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::health::readiness;
-use super::predict::{send, unit_of_header, whole_body};
+use super::predict::{cache_wish, send, unit_of_header, whole_body};
 use super::registry::{not_shown, parse_model};
 use crate::Gateway;
 
@@ -353,6 +353,7 @@ async fn run(
         unit: unit_of_header(request)?,
         protocol: Protocol::V2 { header_length },
         content_type: content_type.unwrap_or("application/json").to_owned(),
+        cache: cache_wish(request),
     };
     send(gateway, call, request, Framed { meta: asked, body }).await
 }
