@@ -1,6 +1,9 @@
 //! The inference service: holds loaded versions and runs them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use domain::policy::Rules;
 use domain::{ModelName, PredictionId, Version, VersionId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -78,6 +81,10 @@ pub struct PredictTask {
     pub show_version: bool,
     /// Whether the answer is marked `degraded`.
     pub degraded: bool,
+    /// What is ruled for what goes in and comes out, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Rules>)]
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// What the replica says of its answer, for the log and the metrics.

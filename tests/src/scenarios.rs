@@ -17,6 +17,7 @@ mod registry;
 mod replicas;
 mod roles;
 mod routing;
+mod rules;
 mod swaps;
 mod tokens;
 mod traces;

@@ -31,6 +31,9 @@ pub const MODEL_LOADED: &str = "engine_model_loaded_info";
 /// Memory a loaded version is taken to need, bytes.
 pub const MODEL_MEMORY: &str = "engine_model_memory_bytes";
 
+/// Answers in which a rule of the output found something, by model, rule and action.
+pub const OUTPUT_FILTER: &str = "output_filter";
+
 /// Requests that wait for a worker.
 pub const QUEUE_LENGTH: &str = "engine_inference_queue_length";
 /// Requests that may wait for a worker.

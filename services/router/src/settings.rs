@@ -55,6 +55,7 @@ pub struct CacheSettings {
 #[serde(deny_unknown_fields)]
 pub struct PolicySettings {
     pub max_ttl_s: u32,
+    pub max_patterns: usize,
 }
 
 /// `[router.spool]`.

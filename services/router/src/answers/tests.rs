@@ -42,6 +42,7 @@ fn asked(body: &str) -> Asked {
         content_type: "application/json".to_owned(),
         show_version: true,
         degraded: false,
+        rules: None,
     };
     Asked {
         caller: Principal::user("eve", "eve", Role::Client),

@@ -51,6 +51,7 @@ impl Service {
             content_type: asked.content_type,
             show_version: self.settings.show_version && shown,
             degraded: false,
+            rules: ruled.rules.clone(),
         };
         let request = Framed { meta: task, body };
         let answer = match ruled.policy.cache {

@@ -2,9 +2,10 @@
 
 use contracts::router::{Interface, ModelDetail, PredictionView, PutPolicy};
 use contracts::{ApiError, ErrorCode, FieldError};
-use domain::manifest::TensorSpec;
-use domain::policy::ROLES;
-use domain::{Model, ModelName, ModelPolicy, Role};
+use domain::manifest::{Datatype, Feature, FeatureKind, OutputSpec, TensorSpec};
+use domain::policy::{OutputRules, ROLES, Rules};
+use domain::{Manifest, Modality, Model, ModelName, ModelPolicy, Role, Task, Version};
+use models::rules::Compiled;
 use serde_json::Value;
 
 use super::Service;
@@ -19,15 +20,16 @@ impl Service {
     ) -> Result<ModelPolicy, ApiError> {
         let PutPolicy { model, policy } = request;
         self.existing_model(&model).await?;
-        self.check_policy(&policy)?;
         let registry = &self.deps.relational.registry;
+        let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
+        self.check_policy(&policy, &versions)?;
         let policy = registry.set_policy(&model, policy).await.map_err(RouterError::from)?;
         self.changed().await?;
         tracing::info!(%model, revision = policy.revision, by, "changed a policy");
         Ok(policy)
     }
 
-    fn check_policy(&self, policy: &ModelPolicy) -> Result<(), ApiError> {
+    fn check_policy(&self, policy: &ModelPolicy, versions: &[Version]) -> Result<(), ApiError> {
         let mut faults = Faults::default();
         check_roles(&policy.version_shown_to, &mut faults);
         let most = self.settings.policies.max_ttl_s;
@@ -39,6 +41,27 @@ impl Service {
                 cache.ttl_s
             );
             faults.add("#/cache/ttl_s", detail);
+        }
+        let most = self.settings.policies.max_patterns;
+        for (pointer, count) in [
+            ("#/input/forbidden", policy.input.forbidden.len()),
+            ("#/output/patterns", policy.output.patterns.len()),
+        ] {
+            if count > most {
+                let detail = format!(
+                    "must hold at most {most} (`router.policies.max_patterns`), got {count}"
+                );
+                faults.add(pointer, detail);
+            }
+        }
+        // What is too many is not compiled.
+        faults.check()?;
+        let mut faults = Faults::default();
+        if let Some(rules) = Rules::of(policy) {
+            for fault in Compiled::new(&rules).err().into_iter().flatten() {
+                faults.add(fault.pointer, fault.detail);
+            }
+            check_use(&rules, versions, &mut faults);
         }
         faults.check()
     }
@@ -72,6 +95,41 @@ fn check_roles(shown_to: &[Role], faults: &mut Faults) {
             let detail = format!("must hold `{}`, who manages versions", role.as_str());
             faults.add("#/version_shown_to", detail);
         }
+    }
+}
+
+/// Refuses rules that none of the model's versions could break.
+fn check_use(rules: &Rules, versions: &[Version], faults: &mut Faults) {
+    let none = |has: fn(&Manifest) -> bool| {
+        !versions.is_empty() && !versions.iter().any(|version| has(&version.manifest))
+    };
+    let input = &rules.input;
+    if input.image.is_some() && none(|manifest| manifest.modality == Modality::Image) {
+        faults.add("#/input/image", "does nothing: the model takes no pictures");
+    }
+    let takes_text = |manifest: &Manifest| {
+        let is_text =
+            |one: &Feature| matches!(one.kind, FeatureKind::String | FeatureKind::Category);
+        let bytes = |one: &TensorSpec| one.datatype == Datatype::Bytes;
+        manifest.modality == Modality::Text
+            || manifest.features.iter().any(is_text)
+            || manifest.inputs.iter().any(bytes)
+    };
+    if none(takes_text) {
+        let does_nothing = "does nothing: the model takes no texts";
+        if input.max_chars.is_some() {
+            faults.add("#/input/max_chars", does_nothing);
+        }
+        if !input.forbidden.is_empty() {
+            faults.add("#/input/forbidden", does_nothing);
+        }
+    }
+    let gives_text = |manifest: &Manifest| {
+        let bytes = |one: &OutputSpec| one.datatype == Datatype::Bytes;
+        manifest.task == Task::Classification || manifest.outputs.iter().any(bytes)
+    };
+    if rules.output != OutputRules::default() && none(gives_text) {
+        faults.add("#/output", "does nothing: the model answers with no texts");
     }
 }
 
