@@ -198,7 +198,7 @@ pub(super) fn without_version(mut view: PredictionView) -> PredictionView {
 /// A failure, as it is told to who is not told of versions: those of replicas may name one.
 pub(super) fn without_version_in(error: ApiError, model: &ModelName) -> ApiError {
     match error.code {
-        ErrorCode::Unavailable => ApiError {
+        ErrorCode::Unavailable | ErrorCode::NotFound => ApiError {
             message: format!("model `{model}` cannot answer now: try again"),
             errors: Vec::new(),
             ..error
