@@ -1,6 +1,9 @@
 //! The inference service: holds loaded versions and runs them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use domain::policy::Rules;
 use domain::{ModelName, PredictionId, Version, VersionId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -78,6 +81,10 @@ pub struct PredictTask {
     pub show_version: bool,
     /// Whether the answer is marked `degraded`.
     pub degraded: bool,
+    /// What is ruled for what goes in and comes out, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Rules>)]
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// What the replica says of its answer, for the log and the metrics.
@@ -97,6 +104,23 @@ pub struct Answered {
     pub value: Option<f64>,
     /// In the model itself, microseconds.
     pub compute_us: u64,
+    /// What the router's kept answers had to do with it, for a model that has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheUse>,
+}
+
+/// What kept answers had to do with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheUse {
+    /// It is one.
+    Hit,
+    /// There was none.
+    Miss,
+    /// The caller wanted none.
+    Request,
+    /// It is of a kind that is not kept, or the store did not answer.
+    Bypass,
 }
 
 /// A version that is loaded.

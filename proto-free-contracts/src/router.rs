@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::{Model, ModelName, PredictionId, PredictionRecord, Route, Version, VersionId};
+use domain::manifest::{Feature, Format, TensorSpec};
+use domain::prediction::{Decision, Payload};
+use domain::{
+    Modality, Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, RequestId, Route,
+    Task, Version, VersionId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::inference::{Answered, Protocol, Target};
@@ -21,7 +27,7 @@ pub trait RouterApi: Send + Sync {
         request: Framed<PredictRequest>,
     ) -> Result<Framed<Answered>, ApiError>;
     /// A logged prediction. For analysts, and for the client that asked.
-    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionRecord, ApiError>;
+    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionView, ApiError>;
     /// All models. For every signed-in caller, as the others that only read models.
     async fn models(&self, call: Call) -> Result<ModelList, ApiError>;
     /// One model with its versions.
@@ -37,6 +43,11 @@ pub trait RouterApi: Send + Sync {
     ) -> Result<Version, ApiError>;
     /// One version.
     async fn version(&self, call: Call, target: Target) -> Result<Version, ApiError>;
+    /// The model's policy. For analysts.
+    async fn policy(&self, call: Call, model: ModelName) -> Result<ModelPolicy, ApiError>;
+    /// Replaces the model's policy; it is in force in every router when this returns. For
+    /// engineers. `conflict` if a revision is given and is not the current one.
+    async fn put_policy(&self, call: Call, request: PutPolicy) -> Result<ModelPolicy, ApiError>;
     /// Sets or moves an alias, or removes it. For engineers.
     async fn set_alias(&self, call: Call, request: SetAlias) -> Result<Model, ApiError>;
     /// The model's route.
@@ -58,7 +69,7 @@ pub trait RouterApi: Send + Sync {
 pub const PREDICT: Endpoint<Framed<PredictRequest>, Framed<Answered>> =
     Endpoint::repeatable("/internal/router/predict");
 /// [`RouterApi::prediction`].
-pub const PREDICTION: Endpoint<PredictionId, PredictionRecord> =
+pub const PREDICTION: Endpoint<PredictionId, PredictionView> =
     Endpoint::repeatable("/internal/router/prediction");
 /// [`RouterApi::models`].
 pub const MODELS: Endpoint<(), ModelList> = Endpoint::repeatable("/internal/router/models");
@@ -71,6 +82,12 @@ pub const CREATE_VERSION: Endpoint<Framed<NewVersion>, Version> =
     Endpoint::new("/internal/router/create-version");
 /// [`RouterApi::version`].
 pub const VERSION: Endpoint<Target, Version> = Endpoint::repeatable("/internal/router/version");
+/// [`RouterApi::policy`].
+pub const POLICY: Endpoint<ModelName, ModelPolicy> =
+    Endpoint::repeatable("/internal/router/policy");
+/// [`RouterApi::put_policy`].
+pub const PUT_POLICY: Endpoint<PutPolicy, ModelPolicy> =
+    Endpoint::new("/internal/router/put-policy");
 /// [`RouterApi::set_alias`].
 pub const SET_ALIAS: Endpoint<SetAlias, Model> = Endpoint::repeatable("/internal/router/set-alias");
 /// [`RouterApi::route`].
@@ -100,6 +117,22 @@ pub struct PredictRequest {
     pub protocol: Protocol,
     /// The payload's content type, as the client sent it.
     pub content_type: String,
+    /// What the client says of earlier answers.
+    #[serde(default)]
+    pub cache: CacheWish,
+}
+
+/// What a client says of earlier answers (`Cache-Control`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheWish {
+    /// One will do.
+    #[default]
+    Use,
+    /// It has to be computed; the new one may be kept (`no-cache`).
+    Refresh,
+    /// It has to be computed, and must not be kept (`no-store`).
+    Avoid,
 }
 
 /// All models.
@@ -119,6 +152,83 @@ pub struct ModelDetail {
     pub versions: Vec<Version>,
     /// Its route, once it has one. The first version gets a route of its own accord.
     pub route: Option<Route>,
+    /// What the model takes and gives, for who is not told of its versions: then there are no
+    /// versions, route and aliases here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Interface>,
+}
+
+/// What a model takes and gives, as its most used version has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Interface {
+    /// What it answers.
+    pub task: Task,
+    /// What it is asked with.
+    pub modality: Modality,
+    /// The format of its file.
+    pub format: Format,
+    /// Input features, for a model of tables.
+    pub features: Vec<Feature>,
+    /// Input tensors.
+    pub inputs: Vec<TensorSpec>,
+    /// Output tensors.
+    pub outputs: Vec<TensorSpec>,
+    /// Class names.
+    pub labels: Vec<String>,
+}
+
+/// A logged prediction, as its reader may see it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "`PredictionRecord` says what each is")]
+pub struct PredictionView {
+    pub prediction_id: PredictionId,
+    pub request_id: RequestId,
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub principal: String,
+    pub model: ModelName,
+    /// The version that answered; absent for who is not told of versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
+    /// How the version was chosen; absent for who is not told of versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    pub input: Payload,
+    pub output: Payload,
+    pub rows: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    pub latency_us: u64,
+    pub compute_us: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+}
+
+impl From<PredictionRecord> for PredictionView {
+    fn from(record: PredictionRecord) -> Self {
+        Self {
+            prediction_id: record.prediction_id,
+            request_id: record.request_id,
+            at: record.at,
+            principal: record.principal,
+            model: record.model,
+            version: Some(record.version),
+            decision: Some(record.decision),
+            input: record.input,
+            output: record.output,
+            rows: record.rows,
+            label: record.label,
+            confidence: record.confidence,
+            value: record.value,
+            latency_us: record.latency_us,
+            compute_us: record.compute_us,
+            cached: record.cached,
+        }
+    }
 }
 
 /// A model to be registered.
@@ -171,6 +281,15 @@ pub struct PutRoute {
     pub model: ModelName,
     /// What is asked for.
     pub route: NewRoute,
+}
+
+/// A policy to be put in place.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PutPolicy {
+    /// The model.
+    pub model: ModelName,
+    /// What is asked for.
+    pub policy: ModelPolicy,
 }
 
 /// The arms of a route.
@@ -235,6 +354,9 @@ pub struct VersionState {
     pub state: ServingState,
     /// Why not, where it cannot.
     pub reason: String,
+    /// Whether whoever asked is not to be told of versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// Whether a version can answer.

@@ -1,6 +1,7 @@
 //! Scenarios: each on two topologies, all by the public API alone.
 
 mod bad_input;
+mod cache;
 mod docs;
 mod edge;
 mod encryption;
@@ -14,11 +15,13 @@ mod logs;
 mod monitoring;
 mod outcomes;
 mod overload;
+mod policy;
 mod python;
 mod registry;
 mod replicas;
 mod roles;
 mod routing;
+mod rules;
 mod swaps;
 mod tokens;
 mod traces;

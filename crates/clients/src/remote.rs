@@ -6,13 +6,13 @@ use contracts::drift::{self, Summary, SummaryRequest};
 use contracts::feedback::{self, FeedbackList, NewFeedback, Submitted};
 use contracts::inference::{self, Answered, Loaded, LoadedList, PredictTask, Target};
 use contracts::router::{
-    self, Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute,
-    Readiness, SetAlias, SetEnabled,
+    self, Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
+    PutPolicy, PutRoute, Readiness, SetAlias, SetEnabled,
 };
 use contracts::{
     ApiError, AuthApi, Call, Done, DriftApi, FeedbackApi, Framed, InferenceApi, RouterApi,
 };
-use domain::{Model, ModelName, PredictionId, PredictionRecord, Route, Version};
+use domain::{Model, ModelName, ModelPolicy, PredictionId, Route, Version};
 
 use crate::Transport;
 
@@ -62,12 +62,14 @@ remote! {
     /// The router service, far away.
     Router: RouterApi {
         predict(request: Framed<PredictRequest>) -> Framed<Answered> = router::PREDICT;
-        prediction(id: PredictionId) -> PredictionRecord = router::PREDICTION;
+        prediction(id: PredictionId) -> PredictionView = router::PREDICTION;
         models() -> ModelList = router::MODELS;
         model(name: ModelName) -> ModelDetail = router::MODEL;
         create_model(request: NewModel) -> Model = router::CREATE_MODEL;
         create_version(request: Framed<NewVersion>) -> Version = router::CREATE_VERSION;
         version(target: Target) -> Version = router::VERSION;
+        policy(model: ModelName) -> ModelPolicy = router::POLICY;
+        put_policy(request: PutPolicy) -> ModelPolicy = router::PUT_POLICY;
         set_alias(request: SetAlias) -> Model = router::SET_ALIAS;
         route(model: ModelName) -> Route = router::ROUTE;
         put_route(request: PutRoute) -> Route = router::PUT_ROUTE;

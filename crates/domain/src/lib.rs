@@ -1,7 +1,7 @@
 //! What things are: ids, manifests, versions, routes, records, principals.
 //!
-//! Reading order: [`ids`], [`manifest`], [`registry`], [`route`], [`prediction`], [`principal`],
-//! [`credential`], [`audit`].
+//! Reading order: [`ids`], [`manifest`], [`registry`], [`policy`], [`route`], [`prediction`],
+//! [`principal`], [`credential`], [`audit`].
 //!
 //! Invariant: this crate does no IO, and fails for no reason but its input.
 
@@ -12,6 +12,7 @@ pub mod feedback;
 pub mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod policy;
 pub mod prediction;
 pub mod principal;
 pub mod registry;
@@ -23,6 +24,7 @@ pub use credential::{ApiKey, Credential, CredentialKind, Revocation, Session, Si
 pub use feedback::{Feedback, Outcome};
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
 pub use manifest::{Manifest, Modality, Task};
+pub use policy::ModelPolicy;
 pub use prediction::PredictionRecord;
 pub use principal::{Principal, PrincipalKind, Role, Scope, User};
 pub use registry::{FileRef, Model, Version};

@@ -37,6 +37,9 @@ pub const MODEL_LOADED: &str = "engine_model_loaded_info";
 /// Memory a loaded version is taken to need, bytes.
 pub const MODEL_MEMORY: &str = "engine_model_memory_bytes";
 
+/// Answers in which a rule of the output found something, by model, rule and action.
+pub const OUTPUT_FILTER: &str = "output_filter";
+
 /// Requests that wait for a worker.
 pub const QUEUE_LENGTH: &str = "engine_inference_queue_length";
 /// Requests that may wait for a worker.
@@ -58,6 +61,9 @@ pub const ROUTER_RETRIES: &str = "engine_router_retries";
 pub const ROUTER_RETRIES_REFUSED: &str = "engine_router_retries_refused";
 /// Breakers of inference replicas that opened.
 pub const BREAKER_OPENS: &str = "engine_router_breaker_opens";
+
+/// Predictions asked of models whose answers are kept, by model and outcome: `hit`, `miss`, `bypass`.
+pub const RESPONSE_CACHE: &str = "engine_response_cache_requests";
 
 /// Records in the spool that the prediction log has not got yet.
 pub const SPOOL_PENDING: &str = "engine_spool_pending_records";

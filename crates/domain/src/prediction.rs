@@ -44,6 +44,9 @@ pub struct PredictionRecord {
     pub latency_us: u64,
     /// In the model itself, microseconds.
     pub compute_us: u64,
+    /// Whether it was an answer kept of an earlier prediction.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 /// How the version was chosen.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::{Manifest, ModelName, VersionId};
+use crate::{Manifest, ModelName, ModelPolicy, VersionId};
 
 /// A model: a name under which versions are registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -17,6 +17,9 @@ pub struct Model {
     pub description: String,
     /// Alias to version: `champion`, `challenger`, or any other name.
     pub aliases: BTreeMap<String, VersionId>,
+    /// What was ruled for it; absent if nothing was, and for who may not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ModelPolicy>,
     /// Who registered it (user name).
     pub created_by: String,
     /// When it was registered.

@@ -36,6 +36,7 @@ pub mod outcome;
 pub mod package;
 pub mod predictor;
 pub mod preprocess;
+pub mod rules;
 pub mod tensor;
 
 pub use error::ModelError;

@@ -2,8 +2,8 @@
 //! is missing or does not fit.
 
 use domain::{
-    AuditRow, Credential, Feedback, Model, ModelName, Outcome, PredictionRecord, Revocation, Role,
-    Scope, User, UserId, Version, VersionId,
+    AuditRow, Credential, Feedback, Model, ModelName, ModelPolicy, Outcome, PredictionRecord,
+    Revocation, Role, Scope, User, UserId, Version, VersionId,
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -186,6 +186,26 @@ pub(crate) fn with_alias(
         None => model.aliases.remove(alias),
     };
     json::write("model", name.as_str(), &model)
+}
+
+/// A model's record with a policy in the place of the one it has, and that policy with its revision.
+pub(crate) fn with_policy(
+    name: &ModelName,
+    record: &str,
+    mut policy: ModelPolicy,
+) -> Result<(String, ModelPolicy), StoreError> {
+    let mut model: Model = json::read("model", name.as_str(), record)?;
+    let current = model.policy.map_or(0, |policy| policy.revision);
+    if policy.revision != 0 && policy.revision != current {
+        return Err(StoreError::Conflict {
+            what: "policy of model",
+            id: name.to_string(),
+            why: format!("is at revision {current}, not {}: read it again", policy.revision),
+        });
+    }
+    policy.revision = current + 1;
+    model.policy = Some(policy.clone());
+    Ok((json::write("model", name.as_str(), &model)?, policy))
 }
 
 /// Versions from their rows: model, number, whether enabled (which wins over the record), record.

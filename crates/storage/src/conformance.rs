@@ -20,6 +20,7 @@ mod idempotency;
 mod limits;
 mod predictions;
 mod registry;
+mod responses;
 mod routes;
 
 pub use accounts::{account_changes, accounts, accounts_by_two};
@@ -32,6 +33,7 @@ pub use idempotency::{idempotency, idempotency_by_two};
 pub use limits::{limits, limits_by_two};
 pub use predictions::{predictions, predictions_by_two};
 pub use registry::{registry, registry_by_two};
+pub use responses::{responses, responses_by_two};
 pub use routes::{routes, routes_by_two};
 
 /// How a suite ends: it panics where the port breaks a promise, and returns what a call failed with

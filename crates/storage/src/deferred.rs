@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, PredictionId,
+    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy, PredictionId,
     PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
@@ -221,6 +221,14 @@ impl Registry for Deferred<Relational> {
         version: Option<VersionId>,
     ) -> Result<(), StoreError> {
         self.get()?.registry.set_alias(model, alias, version).await
+    }
+
+    async fn set_policy(
+        &self,
+        model: &ModelName,
+        policy: ModelPolicy,
+    ) -> Result<ModelPolicy, StoreError> {
+        self.get()?.registry.set_policy(model, policy).await
     }
 
     async fn set_enabled(

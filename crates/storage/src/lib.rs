@@ -4,7 +4,7 @@
 //! [`error`], then one module per adapter: `sqlite` (accounts, registry, routes, prediction log,
 //! feedback), `postgres` (accounts, registry, routes), `mongo`
 //! (prediction log, feedback), `folder` and `bucket` (artefacts), `memory`
-//! and `redis` (announcements, limits, answers to repeated requests). Behind the feature `conformance` is one suite per port, run against
+//! and `redis` (announcements, kept answers, limits, requests done once). Behind the feature `conformance` is one suite per port, run against
 //! every adapter.
 //!
 //! To add an adapter: give it a module, choose it in [`stores`] by its scheme, add it to

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::metrics as names;
 use domain::{
-    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, PredictionId,
+    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy, PredictionId,
     PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use opentelemetry::metrics::Histogram;
@@ -19,7 +19,8 @@ use time::OffsetDateTime;
 use crate::StoreError;
 use crate::ports::{
     Accounts, Announcements, Artifacts, AuditFilter, AuditTrail, Begun, Claim, Credentials,
-    FeedbackStore, Idempotency, Limits, Listener, PredictionLog, Registry, Routes, Take, Taken,
+    FeedbackStore, Idempotency, Limits, Listener, PredictionLog, Registry, ResponseCache, Routes,
+    Take, Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -56,6 +57,7 @@ pub(crate) fn cache(store: Cache) -> Cache {
         announcements: Arc::new(Observed(store.announcements)),
         limits: Arc::new(Observed(store.limits)),
         idempotency: Arc::new(Observed(store.idempotency)),
+        responses: Arc::new(Observed(store.responses)),
         ..store
     }
 }
@@ -135,6 +137,7 @@ observed! { "relational": Registry {
     create_version(version: Version) -> Version;
     versions(model: Option<&ModelName>) -> Vec<Version>;
     set_alias(model: &ModelName, alias: &str, version: Option<VersionId>) -> ();
+    set_policy(model: &ModelName, policy: ModelPolicy) -> ModelPolicy;
     set_enabled(model: &ModelName, version: Option<VersionId>, enabled: bool) -> ();
 } }
 
@@ -168,6 +171,11 @@ observed! { "cache": Idempotency {
     begin(claim: &Claim) -> Begun;
     complete(claim: &Claim, answer: Bytes, retention: Duration) -> bool;
     abandon(claim: &Claim) -> ();
+} }
+
+observed! { "cache": ResponseCache {
+    get(key: &str) -> Option<Bytes>;
+    put(key: &str, bytes: Bytes, ttl: Duration) -> ();
 } }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, PredictionId,
+    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy, PredictionId,
     PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
@@ -97,6 +97,14 @@ pub trait Registry: Send + Sync {
         alias: &str,
         version: Option<VersionId>,
     ) -> Result<(), StoreError>;
+    /// Puts a policy in the place of the model's, under the next revision, and returns it so.
+    /// `Conflict` if it comes with a revision other than 0 and the current one. `NotFound` if there
+    /// is no such model.
+    async fn set_policy(
+        &self,
+        model: &ModelName,
+        policy: ModelPolicy,
+    ) -> Result<ModelPolicy, StoreError>;
     /// Allows or forbids serving one version, or all of the model's. `NotFound` if there is none.
     async fn set_enabled(
         &self,
@@ -151,6 +159,15 @@ pub trait Artifacts: Send + Sync {
     /// The bytes with this SHA-256, verified. `NotFound` if absent; `Tampered` if they are not
     /// what the digest says.
     async fn get(&self, sha256: &str) -> Result<Bytes, StoreError>;
+}
+
+/// Answers kept for a while, under keys that nobody can guess.
+#[async_trait]
+pub trait ResponseCache: Send + Sync {
+    /// What was last put under the key, unless its time has passed or its room was needed.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+    /// Keeps the bytes under the key for this time at most, in the place of what was there.
+    async fn put(&self, key: &str, bytes: Bytes, ttl: Duration) -> Result<(), StoreError>;
 }
 
 /// Notices from process to process that something changed, so that none has to wait for its next

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, RedisError, RedisResult,
     ServerErrorKind, cmd,
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use crate::StoreError;
 use crate::announcements::{Hub, Listener};
 use crate::error::Cause;
-use crate::ports::Announcements;
+use crate::ports::{Announcements, ResponseCache};
 use crate::stores::Check;
 
 mod answers;
@@ -146,6 +147,32 @@ impl Announcements for Redis {
         });
         hub.listen()
     }
+}
+
+#[async_trait]
+impl ResponseCache for Redis {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let found: Option<Vec<u8>> = self
+            .call("read a kept answer", async |connection| {
+                cmd("GET").arg(response_key(key)).query_async(connection).await
+            })
+            .await?;
+        Ok(found.map(Bytes::from))
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.call("keep an answer", async |connection| {
+            let mut set = cmd("SET");
+            set.arg(response_key(key)).arg(bytes.as_ref()).arg("PX").arg(ttl_ms);
+            set.exec_async(connection).await
+        })
+        .await
+    }
+}
+
+fn response_key(key: &str) -> String {
+    format!("decision-engine:response:{key}")
 }
 
 #[async_trait]

@@ -9,12 +9,12 @@ use crate::StoreError;
 use crate::artifacts::{Reencrypted, Shelf};
 use crate::bucket::{Bucket, Keys, Location};
 use crate::folder::Folder;
-use crate::memory::Memory;
+use crate::memory::{MAX_BYTES, Memory};
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
     Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
-    Limits, PredictionLog, Registry, Routes,
+    Limits, PredictionLog, Registry, ResponseCache, Routes,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
@@ -76,13 +76,15 @@ pub struct Cache {
     pub limits: Arc<dyn Limits>,
     /// What was answered to requests that are done once.
     pub idempotency: Arc<dyn Idempotency>,
+    /// Answers kept for who asks the same again.
+    pub responses: Arc<dyn ResponseCache>,
     pub(crate) check: Arc<dyn Check>,
 }
 
 impl Cache {
     /// The memory of this process, for itself alone.
     pub fn in_memory() -> Self {
-        observed::cache(all_of_cache(Arc::new(Memory::new())))
+        observed::cache(all_of_cache(Arc::new(Memory::new(MAX_BYTES))))
     }
 
     /// Asks the store for a sign of life, for readiness. Answers within two seconds.
@@ -229,7 +231,7 @@ async fn objects(url: &str, keys: Keys<'_>) -> Result<Place, StoreError> {
 
 /// Opens the store named by the setting `storage.cache`.
 ///
-/// `memory://` is the memory of this process. `redis://[:password@]host:port/db`, or `rediss://`
+/// `memory://` is the memory of this process; `?max_bytes=` bounds the answers that it keeps (64 MiB). `redis://[:password@]host:port/db`, or `rediss://`
 /// with TLS, is a server that processes share; it need not be there yet: the log says so, and
 /// [`Cache::check`] as long as it is so.
 ///
@@ -237,8 +239,8 @@ async fn objects(url: &str, keys: Keys<'_>) -> Result<Place, StoreError> {
 /// `UnsupportedUrl`.
 pub async fn cache(url: &str) -> Result<Cache, StoreError> {
     let shown = without_secrets(url);
-    if url == "memory://" {
-        return Ok(Cache::in_memory());
+    if let Some(max_bytes) = memory_of(url) {
+        return Ok(observed::cache(all_of_cache(Arc::new(Memory::new(max_bytes)))));
     }
     let is_redis = url.starts_with("redis://") || url.starts_with("rediss://");
     let redis = is_redis.then(|| Redis::open(url, shown.clone()).ok()).flatten();
@@ -247,7 +249,7 @@ pub async fn cache(url: &str) -> Result<Cache, StoreError> {
             setting: "storage.cache",
             url: shown,
             must_be: "`memory://`, or `redis://[:<password>@]<host>:<port>/<database>`, or the \
-                      same with `rediss://`",
+                      same with `rediss://`, or `memory://?max_bytes=<bytes>`",
         });
     };
     let cache = all_of_cache(Arc::new(redis));
@@ -258,12 +260,27 @@ pub async fn cache(url: &str) -> Result<Cache, StoreError> {
     Ok(observed::cache(cache))
 }
 
-fn all_of_cache<T: Announcements + Limits + Idempotency + Check + 'static>(store: Arc<T>) -> Cache {
+fn all_of_cache<T>(store: Arc<T>) -> Cache
+where
+    T: Announcements + Limits + Idempotency + ResponseCache + Check + 'static,
+{
     Cache {
         announcements: Arc::clone(&store) as _,
         limits: Arc::clone(&store) as _,
         idempotency: Arc::clone(&store) as _,
+        responses: Arc::clone(&store) as _,
         check: store,
+    }
+}
+
+/// The bytes that a `memory://` URL gives to kept answers; `None` for another URL.
+fn memory_of(url: &str) -> Option<u64> {
+    match url.strip_prefix("memory://")? {
+        "" => Some(MAX_BYTES),
+        options => {
+            let bytes = options.strip_prefix("?max_bytes=")?.parse().ok()?;
+            (bytes > 0).then_some(bytes)
+        }
     }
 }
 

@@ -62,6 +62,7 @@ fn prediction(criterion: &mut Criterion) {
         unit: Some("someone".to_owned()),
         protocol: Protocol::Natural,
         content_type: "application/json".to_owned(),
+        cache: contracts::router::CacheWish::Use,
     };
     let body = Bytes::from_static(br#"{"features":[5.1,3.5,1.4,0.2]}"#);
     group.bench_function("through the router, logged", |bencher| {

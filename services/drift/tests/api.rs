@@ -282,5 +282,6 @@ fn record(model: &str, version: &str, at: i64) -> PredictionRecord {
         value: None,
         latency_us: 1000,
         compute_us: 100,
+        cached: false,
     }
 }

@@ -251,5 +251,6 @@ fn record() -> PredictionRecord {
         value: None,
         latency_us: 1000,
         compute_us: 100,
+        cached: false,
     }
 }

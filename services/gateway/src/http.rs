@@ -122,6 +122,8 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
         public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
+        public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),
         public(
             get.clone(),
             "/api/v1/models/{model}/metrics-summary",

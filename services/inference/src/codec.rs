@@ -10,11 +10,15 @@ mod v2;
 mod v2_binary;
 mod v2_data;
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 use contracts::inference::{Answered, PredictTask, Protocol};
-use contracts::{ApiError, Framed};
+use contracts::{ApiError, ErrorCode, Framed};
 use models::Tensor;
 use models::outcome::{self, Outcome, Prediction};
+use models::rules::{Compiled, Sieve};
+use runtime::telemetry::{label, metrics};
 
 use crate::InferenceError;
 use crate::executor::Ran;
@@ -53,10 +57,12 @@ pub(crate) struct Bounds {
 /// `too_large` for too many rows.
 pub(crate) fn decode(
     held: &Held,
+    rules: Option<&Compiled>,
     task: &PredictTask,
     body: &Bytes,
     bounds: Bounds,
 ) -> Result<Decoded, ApiError> {
+    let held = &Asked { held, rules };
     match &task.protocol {
         Protocol::Natural => natural::decode(held, &task.content_type, body, bounds),
         Protocol::V2 { header_length } => v2::decode(held, *header_length, body, bounds),
@@ -69,22 +75,26 @@ pub(crate) fn decode(
 /// [`InferenceError::Model`] if the outputs are no answer.
 pub(crate) fn encode(
     held: &Held,
+    rules: Option<&Compiled>,
     task: &PredictTask,
     form: &Remainder,
     ran: Ran,
     bounds: Bounds,
 ) -> Result<Framed<Answered>, InferenceError> {
+    let rules = rules.filter(|rules| rules.reads_answers());
+    let mut sieve = rules.map(Sieve::new);
     let rows = u32::try_from(form.rows).unwrap_or(u32::MAX);
     let outcomes = outcome::outcomes(&held.manifest, &ran.outputs);
     let (outcomes, body, content_type, header_length) = match &form.form {
         Form::Natural { list, truncated } => {
             let outcomes = outcomes?;
             let view = answer::View { held, task, top: bounds.top };
-            let body = answer::write(&view, &outcomes, *list, truncated)?;
+            let body = answer::write(&view, &outcomes, *list, truncated, sieve.as_mut())?;
             (outcomes, body, "application/json", None)
         }
         Form::V2(wishes) => {
-            let (body, header_length) = v2::encode(held, task, wishes, &ran.outputs)?;
+            let (body, header_length) =
+                v2::encode(held, task, wishes, &ran.outputs, sieve.as_mut())?;
             let kind = if header_length.is_some() {
                 "application/octet-stream"
             } else {
@@ -99,12 +109,51 @@ pub(crate) fn encode(
         content_type: content_type.to_owned(),
         header_length,
         rows,
-        label: first.and_then(|row| row.label.clone()),
+        // The log keeps no more than the answer tells.
+        label: first.and_then(|row| row.label.as_ref()).map(|label| match rules {
+            Some(rules) => rules.redacted(label),
+            None => label.clone(),
+        }),
         confidence: first.and_then(|row| row.confidence).map(f64::from),
         value: first.and_then(value),
         compute_us: ran.compute_us,
+        cache: None,
     };
     Ok(Framed { meta, body })
+}
+
+/// Counts what was found in an answer, and withholds it if a rule says so.
+fn judge(task: &PredictTask, sieve: Option<&Sieve<'_>>) -> Result<(), ApiError> {
+    let Some(sieve) = sieve else { return Ok(()) };
+    for (rule, action) in sieve.found() {
+        let labels = [
+            label("model", task.target.model.to_string()),
+            label("rule", rule.to_owned()),
+            label("action", action.as_str()),
+        ];
+        metrics().output_filter.add(1, &labels);
+    }
+    match sieve.blocked() {
+        None => Ok(()),
+        Some(rule) => Err(ApiError::new(
+            ErrorCode::Unprocessable,
+            format!("the answer was withheld by the output rule `{rule}` of the model's policy"),
+        )),
+    }
+}
+
+/// A version, with the rules that a request to it has to keep.
+struct Asked<'a> {
+    held: &'a Held,
+    rules: Option<&'a Compiled>,
+}
+
+impl Deref for Asked<'_> {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        self.held
+    }
 }
 
 /// What is left of a request once its tensors went to the model.

@@ -24,6 +24,7 @@ mod executor;
 mod http;
 mod report;
 mod residency;
+mod ruled;
 #[cfg(test)]
 mod stage;
 

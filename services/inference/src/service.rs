@@ -15,6 +15,7 @@ use runtime::telemetry::names::keys;
 use crate::codec::{self, Bounds};
 use crate::executor::{Executor, Limits};
 use crate::residency::{self, InUse, Residency};
+use crate::ruled::Ruled;
 use crate::{Deps, InferenceError, Settings};
 
 /// A larger body is read on a worker: parsing it would hold up the thread's other requests.
@@ -25,6 +26,7 @@ pub struct Service {
     pub(crate) residency: Residency,
     pub(crate) executor: Arc<Executor>,
     bounds: Bounds,
+    ruled: Ruled,
 }
 
 impl Service {
@@ -46,7 +48,8 @@ impl Service {
                 .filter(|path: &PathBuf| !path.as_os_str().is_empty()),
             candidates: deps.onnxruntime,
         };
-        Ok(Self { residency: Residency::new(deps.artifacts, limits), executor, bounds })
+        let residency = Residency::new(deps.artifacts, limits);
+        Ok(Self { residency, executor, bounds, ruled: Ruled::default() })
     }
 
     /// Unloads versions that were not asked for as long as `inference.idle_unload_s`, as of `now`;
@@ -63,30 +66,32 @@ impl Service {
         deadline: Deadline,
     ) -> Result<Framed<Answered>, InferenceError> {
         let bounds = self.bounds;
+        let rules = task.rules.as_ref().map(|rules| self.ruled.get(rules)).transpose()?;
         if !held.model.batchable && !self.executor.cheap(&held.model, 1) {
             // Pictures and long texts: decoding is as much work as many a model.
             let most = self.executor.batch_rows();
             return self
                 .executor
                 .offload(deadline, move |wanted| {
-                    let decoded = codec::decode(&held, &task, &body, bounds)?;
+                    let decoded = codec::decode(&held, rules.as_deref(), &task, &body, bounds)?;
                     let (inputs, rows, rest) = decoded.split();
                     let ran = held.model.run_rows(inputs, rows, most, wanted)?;
-                    codec::encode(&held, &task, &rest, ran, bounds)
+                    codec::encode(&held, rules.as_deref(), &task, &rest, ran, bounds)
                 })
                 .await;
         }
         let decoded = if body.len() > LARGE_BODY {
-            let (held, task) = (held.clone(), task.clone());
-            let decode =
-                move |_: &dyn Fn() -> bool| Ok(codec::decode(&held, &task, &body, bounds)?);
+            let (held, task, rules) = (held.clone(), task.clone(), rules.clone());
+            let decode = move |_: &dyn Fn() -> bool| {
+                Ok(codec::decode(&held, rules.as_deref(), &task, &body, bounds)?)
+            };
             self.executor.offload(deadline, decode).await?
         } else {
-            codec::decode(&held, &task, &body, bounds)?
+            codec::decode(&held, rules.as_deref(), &task, &body, bounds)?
         };
         let (inputs, rows, rest) = decoded.split();
         let ran = self.executor.run(&held.model, inputs, rows, deadline).await?;
-        codec::encode(&held, &task, &rest, ran, bounds)
+        codec::encode(&held, rules.as_deref(), &task, &rest, ran, bounds)
     }
 }
 

@@ -130,6 +130,7 @@ impl Stage {
             content_type: content_type.to_owned(),
             show_version: true,
             degraded: false,
+            rules: None,
         };
         self.service.predict(call(), Framed { meta: task, body: body.into() }).await
     }

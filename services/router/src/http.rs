@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use contracts::RouterApi;
 use contracts::router::{
-    CREATE_MODEL, CREATE_VERSION, FLUSH, FOLLOW, MODEL, MODELS, PREDICT, PREDICTION, PUT_ROUTE,
-    READINESS, ROUTE, SET_ALIAS, SET_ENABLED, VERSION,
+    CREATE_MODEL, CREATE_VERSION, FLUSH, FOLLOW, MODEL, MODELS, POLICY, PREDICT, PREDICTION,
+    PUT_POLICY, PUT_ROUTE, READINESS, ROUTE, SET_ALIAS, SET_ENABLED, VERSION,
 };
 use runtime::bind_all;
 use runtime::http::InternalRoutes;
@@ -20,6 +20,8 @@ pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
         CREATE_MODEL => create_model(request),
         CREATE_VERSION => create_version(request),
         VERSION => version(target),
+        POLICY => policy(model),
+        PUT_POLICY => put_policy(request),
         SET_ALIAS => set_alias(request),
         ROUTE => route(model),
         PUT_ROUTE => put_route(request),

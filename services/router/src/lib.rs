@@ -4,6 +4,7 @@
 //! gets which version), `fleet` (the replicas), `registration` (how files become a version),
 //! [`spool`] (how an answered prediction reaches the log).
 
+mod answers;
 pub mod assignment;
 mod error;
 mod fleet;

@@ -1,11 +1,12 @@
 //! The last known configuration: models, versions and routes in a file, for a start while the store
 //! is down.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use domain::{ModelName, Route, Version};
+use domain::{ModelName, ModelPolicy, Route, Version};
 use serde::{Deserialize, Serialize};
 
 /// What the file holds.
@@ -14,6 +15,9 @@ pub(crate) struct Saved {
     /// How the file is written; another number is not read.
     format: u32,
     pub(crate) models: Vec<ModelName>,
+    /// Of those models that have one.
+    #[serde(default)]
+    pub(crate) policies: BTreeMap<ModelName, ModelPolicy>,
     pub(crate) versions: Vec<Version>,
     pub(crate) routes: Vec<Route>,
 }
@@ -22,8 +26,13 @@ pub(crate) struct Saved {
 const FORMAT: u32 = 1;
 
 impl Saved {
-    pub(crate) fn new(models: Vec<ModelName>, versions: Vec<Version>, routes: Vec<Route>) -> Self {
-        Self { format: FORMAT, models, versions, routes }
+    pub(crate) fn new(
+        models: Vec<ModelName>,
+        policies: BTreeMap<ModelName, ModelPolicy>,
+        versions: Vec<Version>,
+        routes: Vec<Route>,
+    ) -> Self {
+        Self { format: FORMAT, models, policies, versions, routes }
     }
 }
 
@@ -63,10 +72,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("router/table.json");
         assert!(read(&path).unwrap().is_none());
-        let saved = Saved::new(vec!["iris".parse().unwrap()], Vec::new(), Vec::new());
+        let policies = [("iris".parse().unwrap(), ModelPolicy::default())].into();
+        let models = vec!["iris".parse().unwrap()];
+        let saved = Saved::new(models, policies, Vec::new(), Vec::new());
         write(&path, &serde_json::to_vec(&saved).unwrap()).unwrap();
         write(&path, &serde_json::to_vec(&saved).unwrap()).unwrap();
-        assert_eq!(read(&path).unwrap().unwrap().models, saved.models);
+        let kept = read(&path).unwrap().unwrap();
+        assert_eq!((&kept.models, &kept.policies), (&saved.models, &saved.policies));
         write(&path, &serde_json::to_vec(&Saved { format: 2, ..saved }).unwrap()).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("format 2"));
         write(&path, b"{\"format\":1,").unwrap();

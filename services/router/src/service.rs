@@ -1,37 +1,38 @@
 //! What the router does: the trait, by way of the table, the fleet and the spool.
 
+mod answering;
 mod following;
 mod others;
+mod policy;
 mod routes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use contracts::inference::{Answered, PredictTask, Target};
+use contracts::inference::{Answered, Target};
 use contracts::router::{
-    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PutRoute, Readiness,
-    ServingState, SetAlias, SetEnabled, VersionState,
+    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
+    PutPolicy, PutRoute, Readiness, ServingState, SetAlias, SetEnabled, VersionState,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
-use domain::prediction::{Decision, Payload};
-use domain::{Model, ModelName, PredictionId, PredictionRecord, Principal, Role, Route, Version};
-use runtime::telemetry::names::keys;
-use runtime::telemetry::{Span, label, metrics};
+use domain::{Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Role, Route, Version};
 use serde_json::{Value, json};
 use storage::StoreError;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Deps;
+use crate::answers::Answers;
 use crate::error::RouterError;
 use crate::fleet::{Fleet, names as target_names};
 use crate::settings::Settings;
 use crate::spool::{Spool, ship};
-use crate::table::{Choice, Table, target, unknown_model, unknown_version};
+use crate::table::{Table, target, unknown_model, unknown_version};
+
+pub(crate) use policy::not_shown;
 
 /// Who may read of models: every person who is signed in.
 const READERS: &[Role] = &[Role::Client, Role::Analyst];
@@ -44,6 +45,7 @@ pub struct Service {
     pub(crate) deps: Deps,
     pub(crate) table: Table,
     pub(crate) fleet: Fleet,
+    pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
     /// Tells this router from the others.
     id: String,
@@ -62,11 +64,22 @@ impl Service {
         let replicas = Arc::clone(&deps.replicas);
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
         let table = Table::new();
+        let answers = Answers::new(Arc::clone(&deps.cache.responses), settings.cache.clone());
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
-        let service =
-            Arc::new(Self { settings, deps, table, fleet, spool, id, losing, kept, refreshing });
+        let service = Arc::new(Self {
+            settings,
+            deps,
+            table,
+            fleet,
+            answers,
+            spool,
+            id,
+            losing,
+            kept,
+            refreshing,
+        });
         service.first_table().await?;
         Ok(service)
     }
@@ -103,132 +116,19 @@ impl Service {
         let model = self.deps.relational.registry.model(name).await.map_err(RouterError::from)?;
         model.ok_or_else(|| unknown_model(name))
     }
-
-    #[expect(clippy::too_many_arguments, reason = "a record has these parts")]
-    fn log(
-        &self,
-        caller: &Principal,
-        call: &Call,
-        input: (&str, &Bytes),
-        target: Target,
-        decision: Decision,
-        id: PredictionId,
-        answer: &Framed<Answered>,
-        latency: Duration,
-    ) {
-        let meta = &answer.meta;
-        let record = PredictionRecord {
-            prediction_id: id,
-            request_id: call.request_id.clone(),
-            at: self.deps.clock.now(),
-            principal: caller.id.clone(),
-            model: target.model,
-            version: target.version,
-            decision,
-            input: self.payload(input.0, input.1),
-            output: self.payload(&meta.content_type, &answer.body),
-            rows: meta.rows,
-            label: meta.label.clone(),
-            confidence: meta.confidence,
-            value: meta.value,
-            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
-            compute_us: meta.compute_us,
-        };
-        let kept = serde_json::to_vec(&record)
-            .map_err(|error| error.to_string())
-            .and_then(|record| self.spool.append(&record).map_err(|error| error.to_string()));
-        // The answer is right and paid for: it goes out, and the loss is counted.
-        match kept {
-            Err(error) => {
-                metrics().spool_dropped.add(1, &[]);
-                if !self.losing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(prediction.id = %id, error, "predictions are not logged from here on: `engine_spool_dropped_records_total` counts them");
-                }
-            }
-            Ok(()) if self.losing.load(Ordering::Relaxed) => {
-                self.losing.store(false, Ordering::Relaxed);
-                tracing::warn!("predictions are logged again");
-            }
-            Ok(()) => {}
-        }
-    }
-
-    fn payload(&self, content_type: &str, body: &Bytes) -> Payload {
-        let is_json = content_type.starts_with("application/json");
-        let fits = body.len() <= self.settings.spool.max_logged_body_bytes;
-        let json = (is_json && fits).then(|| serde_json::from_slice(body).ok()).flatten();
-        Payload { content_type: content_type.to_owned(), bytes: body.len() as u64, json }
-    }
-
-    fn check_unit(&self, unit: Option<&str>) -> Result<(), ApiError> {
-        let limit = self.settings.max_unit_bytes;
-        match unit {
-            Some("") => Err(ApiError::at("#/unit", "must not be empty: leave it out instead")),
-            Some(unit) if unit.len() > limit => Err(ApiError::at(
-                "#/unit",
-                format!(
-                    "has {} bytes, more than the {limit} that `router.max_unit_bytes` allows",
-                    unit.len()
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Says in a prediction's span what was decided.
-fn describe(span: &mut Span, target: &Target, decision: &Decision, id: PredictionId) {
-    span.set_text(keys::SPAN_MODEL, &target.model);
-    span.set_text(keys::SPAN_VERSION, &target.version);
-    span.set_text(keys::PREDICTION_ID, &id);
-    span.set(keys::REASON, decision.reason.as_str());
-    span.set(keys::PROPENSITY, decision.propensity);
-    span.set(keys::GENERATION, i64::try_from(decision.generation).unwrap_or(i64::MAX));
 }
 
 #[async_trait]
 impl RouterApi for Service {
     async fn predict(
         &self,
-        mut call: Call,
+        call: Call,
         request: Framed<PredictRequest>,
     ) -> Result<Framed<Answered>, ApiError> {
-        let start = Instant::now();
-        let mut span = Span::internal(&mut call.trace, "engine.predict");
-        let caller = call.require(&[Role::Client])?;
-        let Framed { meta: asked, body } = request;
-        call.require_model(&asked.model)?;
-        self.check_unit(asked.unit.as_deref())?;
-        let id = PredictionId::new();
-        let chosen = self.table.choose(&asked.model, asked.version, asked.unit.as_deref(), id);
-        let Choice { version, decision, counted } = chosen.inspect_err(|error| {
-            span.failed(error.code);
-            // The model may be any word of the client's: only known ones become labels.
-            metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
-        })?;
-        let target = target(&version);
-        describe(&mut span, &target, &decision, id);
-        let task = PredictTask {
-            target: target.clone(),
-            prediction_id: id,
-            protocol: asked.protocol,
-            content_type: asked.content_type,
-            show_version: self.settings.show_version,
-            degraded: false,
-        };
-        let request = Framed { meta: task, body };
-        let answer = self.fleet.predict(&call, &version, &request).await.inspect_err(|error| {
-            span.failed(error.code);
-            counted.failed(error.code);
-        })?;
-        let latency = start.elapsed();
-        counted.answered(latency, answer.meta.confidence);
-        let input = (request.meta.content_type.as_str(), &request.body);
-        self.log(caller, &call, input, target, decision, id, &answer, latency);
-        Ok(answer)
+        self.answer(call, request).await
     }
 
-    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionRecord, ApiError> {
+    async fn prediction(&self, call: Call, id: PredictionId) -> Result<PredictionView, ApiError> {
         let caller = call.require(READERS)?;
         let log = &self.deps.documents.predictions;
         let mut record = log.get(id).await.map_err(RouterError::from)?;
@@ -241,27 +141,33 @@ impl RouterApi for Service {
             (caller.role.may(Role::Analyst) || record.principal == caller.id)
                 && caller.scope.has_model(&record.model)
         };
-        record.filter(mine).ok_or_else(|| {
+        let record = record.filter(mine).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, format!("there is no prediction `{id}` in the log"))
-        })
+        })?;
+        let shown = self.table.shows_versions(&record.model, Some(caller.role));
+        let view = PredictionView::from(record);
+        Ok(if shown { view } else { policy::without_version(view) })
     }
 
     async fn models(&self, call: Call) -> Result<ModelList, ApiError> {
         let caller = call.require(READERS)?;
         let mut models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
         models.retain(|model| caller.scope.has_model(&model.name));
+        let role = caller.role;
+        let models = models.into_iter().map(|model| policy::model_for(role, model)).collect();
         Ok(ModelList { models })
     }
 
     async fn model(&self, call: Call, name: ModelName) -> Result<ModelDetail, ApiError> {
-        call.require(READERS)?;
+        let role = call.require(READERS)?.role;
         call.require_model(&name)?;
         let model = self.existing_model(&name).await?;
         let relational = &self.deps.relational;
         let versions =
             relational.registry.versions(Some(&name)).await.map_err(RouterError::from)?;
         let route = relational.routes.route(&name).await.map_err(RouterError::from)?;
-        Ok(ModelDetail { model, versions, route })
+        let detail = ModelDetail { model, versions, route, interface: None };
+        Ok(policy::detail_for(role, detail))
     }
 
     async fn create_model(&self, call: Call, request: NewModel) -> Result<Model, ApiError> {
@@ -271,6 +177,7 @@ impl RouterApi for Service {
             name: request.name,
             description: request.description,
             aliases: BTreeMap::new(),
+            policy: None,
             created_by: caller.name.clone(),
             created_at: self.deps.clock.now(),
         };
@@ -299,9 +206,12 @@ impl RouterApi for Service {
     }
 
     async fn version(&self, call: Call, target: Target) -> Result<Version, ApiError> {
-        call.require(READERS)?;
+        let role = call.require(READERS)?.role;
         call.require_model(&target.model)?;
-        self.existing_model(&target.model).await?;
+        let model = self.existing_model(&target.model).await?;
+        if !policy::in_force(&model).shows_version_to(role) {
+            return Err(not_shown(&target.model));
+        }
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&target.model)).await.map_err(RouterError::from)?;
         let found = versions.iter().find(|version| version.version == target.version).cloned();
@@ -309,6 +219,22 @@ impl RouterApi for Service {
             let known = versions.iter().map(|version| &version.version);
             unknown_version(&target.model, target.version, known)
         })
+    }
+
+    async fn policy(&self, call: Call, model: ModelName) -> Result<ModelPolicy, ApiError> {
+        call.require(&[Role::Analyst])?;
+        call.require_model(&model)?;
+        Ok(policy::in_force(&self.existing_model(&model).await?))
+    }
+
+    async fn put_policy(&self, call: Call, request: PutPolicy) -> Result<ModelPolicy, ApiError> {
+        let caller = call.require(&[Role::Engineer])?;
+        let model = request.model.clone();
+        call.require_model(&model)?;
+        let before = policy::in_force(&self.existing_model(&model).await?);
+        let policy = self.replace_policy(&caller.name, request).await?;
+        self.record(&call, "policy.put", &model, json!(before), json!(policy)).await;
+        Ok(policy)
     }
 
     async fn set_alias(&self, call: Call, request: SetAlias) -> Result<Model, ApiError> {
@@ -336,9 +262,12 @@ impl RouterApi for Service {
     }
 
     async fn route(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
-        call.require(READERS)?;
+        let role = call.require(READERS)?.role;
         call.require_model(&model)?;
-        self.existing_model(&model).await?;
+        let found = self.existing_model(&model).await?;
+        if !policy::in_force(&found).shows_version_to(role) {
+            return Err(not_shown(&model));
+        }
         let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
         route.ok_or_else(|| {
             ApiError::new(
@@ -409,7 +338,8 @@ impl RouterApi for Service {
         Ok(Done {})
     }
 
-    async fn readiness(&self, _: Call) -> Result<Readiness, ApiError> {
+    async fn readiness(&self, call: Call) -> Result<Readiness, ApiError> {
+        let role = call.principal.as_ref().map(|caller| caller.role);
         let missing = self.missing();
         let mut checks = BTreeMap::new();
         let mut check = |name: &str, result: Result<(), String>| {
@@ -426,7 +356,7 @@ impl RouterApi for Service {
         check("cache", cache);
         let models = match missing.as_slice() {
             [] => Ok(()),
-            missing => Err(format!("not loaded: {}", target_names(missing.iter()))),
+            missing => Err(not_loaded(missing, |model| self.table.shows_versions(model, role))),
         };
         check("models", models);
         let state = |version: Arc<Version>| {
@@ -440,11 +370,21 @@ impl RouterApi for Service {
                 }
                 (true, None) => (ServingState::Ready, String::new()),
             };
-            VersionState { target, state, reason }
+            let hidden = !self.table.shows_versions(&target.model, role);
+            VersionState { target, state, reason, hidden }
         };
         let versions = self.table.versions().into_iter().map(state).collect();
         Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })
     }
+}
+
+/// What of these is told to who sees some models' versions.
+fn not_loaded(missing: &[Target], shown: impl Fn(&ModelName) -> bool) -> String {
+    let (told, hidden): (Vec<_>, Vec<_>) = missing.iter().partition(|one| shown(&one.model));
+    let hidden = hidden.into_iter().map(|target| target.model.to_string());
+    let names: BTreeSet<String> = hidden.chain([target_names(told.into_iter())]).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    format!("not loaded: {}", names.join(", "))
 }
 
 /// Another number for each router: its name to the others, and where its draws of replicas begin, so

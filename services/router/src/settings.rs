@@ -21,6 +21,8 @@ pub struct Settings {
     pub max_arms: usize,
     pub saved_table: PathBuf,
     pub replicas: ReplicaSettings,
+    pub cache: CacheSettings,
+    pub policies: PolicySettings,
     pub spool: SpoolSettings,
 }
 
@@ -36,6 +38,24 @@ pub struct ReplicaSettings {
     pub retry_reserve: u32,
     pub breaker_failures: u32,
     pub breaker_cool_down_ms: u64,
+}
+
+/// `[router.cache]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    pub timeout_ms: u64,
+    pub rest_ms: u64,
+    pub max_input_bytes: usize,
+    pub max_answer_bytes: usize,
+}
+
+/// `[router.policies]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySettings {
+    pub max_ttl_s: u32,
+    pub max_patterns: usize,
 }
 
 /// `[router.spool]`.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use contracts::inference::Target;
 use contracts::{ApiError, ErrorCode};
+use domain::policy::{ROLES, Rules};
 use domain::prediction::{Decision, Reason};
 use domain::route::BUCKETS;
-use domain::{ModelName, PredictionId, Route, Version, VersionId};
+use domain::{ModelName, ModelPolicy, PredictionId, Role, Route, Version, VersionId};
 use runtime::telemetry::VersionMetrics;
 use storage::ports::{Registry, Routes};
 
 use crate::assignment::{bucket, version_at};
 use crate::error::RouterError;
 use crate::saved::Saved;
+use crate::service::not_shown;
 
 /// The table, replaced as a whole at each change, so that a reader never waits.
 pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
@@ -26,6 +28,22 @@ pub(crate) struct Entry {
     /// Of each version.
     pub(crate) metrics: BTreeMap<VersionId, Arc<VersionMetrics>>,
     pub(crate) route: Option<Arc<Route>>,
+    pub(crate) policy: Arc<InForce>,
+}
+
+/// A policy, made ready.
+#[derive(Debug, Default)]
+pub(crate) struct InForce {
+    pub(crate) policy: ModelPolicy,
+    /// What the replica has to keep, if anything.
+    pub(crate) rules: Option<Arc<Rules>>,
+}
+
+impl InForce {
+    fn new(policy: ModelPolicy) -> Arc<Self> {
+        let rules = Rules::of(&policy).map(Arc::new);
+        Arc::new(Self { policy, rules })
+    }
 }
 
 /// The version chosen for a request, and why.
@@ -35,6 +53,8 @@ pub(crate) struct Choice {
     pub(crate) decision: Decision,
     /// Where its requests are counted.
     pub(crate) counted: Arc<VersionMetrics>,
+    /// What is ruled for the model.
+    pub(crate) policy: Arc<InForce>,
 }
 
 impl Table {
@@ -48,9 +68,13 @@ impl Table {
         registry: &dyn Registry,
         routes: &dyn Routes,
     ) -> Result<(), RouterError> {
-        let models = registry.models().await?.into_iter().map(|model| model.name).collect();
+        let (mut models, mut policies) = (Vec::new(), BTreeMap::new());
+        for model in registry.models().await? {
+            policies.extend(model.policy.map(|policy| (model.name.clone(), policy)));
+            models.push(model.name);
+        }
         let versions = registry.versions(None).await?;
-        self.put(Saved::new(models, versions, routes.routes().await?));
+        self.put(Saved::new(models, policies, versions, routes.routes().await?));
         Ok(())
     }
 
@@ -73,13 +97,21 @@ impl Table {
             let entry = entries.entry(route.model.clone()).or_default();
             entry.route = Some(Arc::new(route));
         }
-        // A slower reader must not put an older route back.
+        for (model, policy) in read.policies {
+            entries.entry(model).or_default().policy = InForce::new(policy);
+        }
+        // A slower reader must not put an older route or policy back.
         self.0.rcu(|current| {
             let mut entries = entries.clone();
             for (model, entry) in &mut entries {
                 let known = current.get(model).and_then(|entry| entry.route.as_ref());
                 let newest = known.into_iter().chain(&entry.route).max_by_key(|r| r.generation);
                 entry.route = newest.cloned();
+                if let Some(known) = current.get(model).map(|entry| &entry.policy)
+                    && known.policy.revision > entry.policy.policy.revision
+                {
+                    entry.policy = Arc::clone(known);
+                }
             }
             entries
         });
@@ -92,8 +124,21 @@ impl Table {
         models.sort();
         let routes = models.iter().filter_map(|model| table.get(model)?.route.as_deref().cloned());
         let routes = routes.collect();
+        let policy = |model: &ModelName| {
+            let policy = &table.get(model)?.policy.policy;
+            (policy.revision > 0).then(|| (model.clone(), policy.clone()))
+        };
+        let policies = models.iter().filter_map(policy).collect();
         let versions = self.versions().iter().map(|version| (**version).clone()).collect();
-        Saved::new(models, versions, routes)
+        Saved::new(models, policies, versions, routes)
+    }
+
+    /// Whether a caller of this role, or anybody, is told of the model's versions.
+    pub(crate) fn shows_versions(&self, model: &ModelName, role: Option<Role>) -> bool {
+        self.0.load().get(model).is_none_or(|entry| {
+            let shown = |role| entry.policy.policy.shows_version_to(role);
+            role.map_or_else(|| ROLES.into_iter().all(shown), shown)
+        })
     }
 
     /// Chooses the version that answers.
@@ -103,9 +148,14 @@ impl Table {
         pinned: Option<VersionId>,
         unit: Option<&str>,
         id: PredictionId,
+        role: Role,
     ) -> Result<Choice, ApiError> {
         let table = self.0.load();
         let entry = table.get(model).ok_or_else(|| unknown_model(model))?;
+        let shown = entry.policy.policy.shows_version_to(role);
+        if pinned.is_some() && !shown {
+            return Err(not_shown(model));
+        }
         let generation = entry.route.as_ref().map_or(0, |route| route.generation);
         let unit_kept = unit.map(str::to_owned);
         let (version, reason, propensity) = match (pinned, &entry.route) {
@@ -129,6 +179,10 @@ impl Table {
             .get(&version)
             .zip(entry.metrics.get(&version))
             .ok_or_else(|| unknown_version(model, version, entry.versions.keys()))?;
+        if !version.enabled && !shown {
+            let message = format!("model `{model}` cannot answer now");
+            return Err(ApiError::new(ErrorCode::Unavailable, message));
+        }
         if !version.enabled {
             return Err(ApiError::new(
                 ErrorCode::Unavailable,
@@ -138,7 +192,9 @@ impl Table {
                 ),
             ));
         }
-        Ok(Choice { version: Arc::clone(version), decision, counted: Arc::clone(counted) })
+        let policy = Arc::clone(&entry.policy);
+        let (version, counted) = (Arc::clone(version), Arc::clone(counted));
+        Ok(Choice { version, decision, counted, policy })
     }
 
     /// Each model's generation in force.

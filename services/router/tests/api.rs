@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::inference::{Answered, Loaded, LoadedList, PredictTask, Protocol, Target};
 use contracts::router::{
-    Change, FilePart, NewArm, NewModel, NewRoute, NewVersion, PredictRequest, PutRoute, SetAlias,
-    SetEnabled,
+    CacheWish, Change, FilePart, NewArm, NewModel, NewRoute, NewVersion, PredictRequest, PutRoute,
+    SetAlias, SetEnabled,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, InferenceApi, RouterApi};
 use domain::prediction::Reason;
@@ -71,8 +71,10 @@ impl InferenceApi for Replica {
             confidence: Some(0.9),
             value: None,
             compute_us: 1,
+            cache: None,
         };
-        let body = json!({"model_version": target.version}).to_string();
+        let id = request.meta.prediction_id;
+        let body = json!({"model_version": target.version, "prediction_id": id}).to_string();
         Ok(Framed { meta, body: body.into() })
     }
 
@@ -180,6 +182,7 @@ impl Test {
             unit: unit.map(str::to_owned),
             protocol: Protocol::Natural,
             content_type: "application/json".to_owned(),
+            cache: CacheWish::Use,
         };
         let request = Framed { meta, body: Bytes::from_static(b"{\"features\":[1,2,3,4]}") };
         self.router.predict(call(Role::Client), request).await

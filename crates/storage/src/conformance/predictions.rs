@@ -154,5 +154,6 @@ fn record(model: &ModelName, seconds: i64) -> Result<PredictionRecord, StoreErro
         value: None,
         latency_us: 1500,
         compute_us: 300,
+        cached: true,
     })
 }

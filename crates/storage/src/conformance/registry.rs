@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use domain::{FileRef, Manifest, Model, ModelName, Version, VersionId};
+use domain::policy::CachePolicy;
+use domain::{FileRef, Manifest, Model, ModelName, ModelPolicy, Role, Version, VersionId};
 use futures_util::future::join_all;
 
 use super::{ODD_NUMBERS, Outcome, assert_conflict, assert_not_found, fresh, moment, odd_texts};
 use crate::ports::Registry;
 use crate::{StoreError, json};
 
-/// Create, read, list; a taken name; numbers counted up; aliases and switches; odd values.
+/// Create, read, list; a taken name; numbers counted up; aliases, policies and switches; odd values.
 ///
 /// # Errors
 /// What a call failed with that should not have.
@@ -17,6 +18,7 @@ pub async fn registry(port: &dyn Registry) -> Outcome {
     models(port).await?;
     versions(port).await?;
     aliases(port).await?;
+    policies(port).await?;
     switches(port).await?;
     odd_values(port).await
 }
@@ -47,6 +49,20 @@ pub async fn registry_by_two(first: &dyn Registry, second: &dyn Registry) -> Out
     join_all(tries).await.into_iter().collect::<Result<(), _>>()?;
     let aliases_kept = second.model(&name).await?.map_or(0, |model| model.aliases.len());
     assert_eq!(aliases_kept, aliases.len());
+
+    // Policies set at once get a revision each, and of those based on the same one only one is set.
+    let tries = (0..10).map(|number| {
+        let port = if number % 2 == 0 { first } else { second };
+        port.set_policy(&name, ModelPolicy::default())
+    });
+    let set: Result<Vec<_>, _> = join_all(tries).await.into_iter().collect();
+    let mut revisions: Vec<_> = set?.iter().map(|policy| policy.revision).collect();
+    revisions.sort_unstable();
+    assert!(revisions.iter().copied().eq(1..=10), "{revisions:?}");
+    let based = ModelPolicy { revision: 10, ..ModelPolicy::default() };
+    let both = [first.set_policy(&name, based.clone()), second.set_policy(&name, based)];
+    let set = join_all(both).await.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(set, 1);
 
     let contested = model(&model_name("contested")?);
     let both = [first.create_model(contested.clone()), second.create_model(contested)];
@@ -118,6 +134,30 @@ async fn aliases(port: &dyn Registry) -> Outcome {
     assert_not_found(port.set_alias(&name, "champion", VersionId::new(99)).await);
     assert_not_found(port.set_alias(&model_name("absent")?, "champion", None).await);
     assert_not_found(port.set_alias(&model_name("absent")?, "champion", Some(first)).await);
+    Ok(())
+}
+
+async fn policies(port: &dyn Registry) -> Outcome {
+    let name = created_model(port, "policies").await?;
+    let kept = async || Ok::<_, StoreError>(port.model(&name).await?.and_then(|one| one.policy));
+    assert_eq!(kept().await?, None);
+    let cache = Some(CachePolicy { ttl_s: u32::MAX, shared: true });
+    let shown = vec![Role::Admin, Role::Engineer];
+    let wanted = ModelPolicy { cache, version_shown_to: shown, ..ModelPolicy::default() };
+    let first = port.set_policy(&name, wanted.clone()).await?;
+    assert_eq!(first, ModelPolicy { revision: 1, ..wanted.clone() });
+    assert_eq!(kept().await?, Some(first.clone()));
+    // Aliases and policies leave each other alone.
+    let version = port.create_version(version(&name)?).await?.version;
+    port.set_alias(&name, "champion", Some(version)).await?;
+    let second = port.set_policy(&name, ModelPolicy { cache: None, ..first.clone() }).await?;
+    assert_eq!((second.revision, second.cache), (2, None));
+    assert_eq!(kept().await?, Some(second.clone()));
+    assert_eq!(aliases_of(port, &name).await?.len(), 1);
+
+    assert_conflict(port.set_policy(&name, first).await);
+    assert_eq!(kept().await?, Some(second));
+    assert_not_found(port.set_policy(&model_name("absent")?, wanted).await);
     Ok(())
 }
 
@@ -198,6 +238,7 @@ fn model(name: &ModelName) -> Model {
         name: name.clone(),
         description: "Tells irises apart.".to_owned(),
         aliases: BTreeMap::new(),
+        policy: None,
         created_by: "anna".to_owned(),
         created_at: moment(0),
     }

@@ -1,7 +1,7 @@
 //! Models and their versions.
 
 use async_trait::async_trait;
-use domain::{Model, ModelName, Version, VersionId};
+use domain::{Model, ModelName, ModelPolicy, Version, VersionId};
 use sqlx::PgConnection;
 
 use super::failure::Broken;
@@ -81,6 +81,16 @@ impl Registry for RelationalServer {
         self.during("set an alias", set).await
     }
 
+    async fn set_policy(
+        &self,
+        name: &ModelName,
+        policy: ModelPolicy,
+    ) -> Result<ModelPolicy, StoreError> {
+        let set =
+            async |connection: &mut PgConnection| update_policy(connection, name, policy).await;
+        self.during("set a policy", set).await
+    }
+
     async fn set_enabled(
         &self,
         name: &ModelName,
@@ -155,13 +165,37 @@ async fn update_alias(
             return Err(no_version(name, version).into());
         }
     }
-    sqlx::query("UPDATE models SET record = $1 WHERE name = $2")
-        .bind(columns::with_alias(name, &record, alias, version)?)
-        .bind(name.as_str())
-        .execute(&mut *change)
-        .await?;
+    write_model(&mut change, name, &columns::with_alias(name, &record, alias, version)?).await?;
     change.commit().await?;
     Ok(())
+}
+
+async fn update_policy(
+    connection: &mut PgConnection,
+    name: &ModelName,
+    policy: ModelPolicy,
+) -> Result<ModelPolicy, Broken> {
+    let mut change = begin(connection).await?;
+    let Some(record) = lock_model(&mut change, name).await? else {
+        return Err(no_model(name).into());
+    };
+    let (record, policy) = columns::with_policy(name, &record, policy)?;
+    write_model(&mut change, name, &record).await?;
+    change.commit().await?;
+    Ok(policy)
+}
+
+async fn write_model(
+    change: &mut PgConnection,
+    name: &ModelName,
+    record: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE models SET record = $1 WHERE name = $2")
+        .bind(record)
+        .bind(name.as_str())
+        .execute(change)
+        .await
+        .map(drop)
 }
 
 /// Reads a model's record. Nobody else changes the model, or adds a version, until the change ends.

@@ -13,6 +13,7 @@ mod encryption;
 mod limits;
 mod mongo;
 mod postgres;
+mod responses;
 mod sqlite;
 
 /// How a test of an adapter ends.

@@ -76,6 +76,8 @@ struct Problem {
         registry::remove_alias,
         registry::route,
         registry::put_route,
+        registry::policy,
+        registry::put_policy,
         outcomes::metrics_summary,
         predict::predict,
         predict::prediction,

@@ -9,7 +9,7 @@ use runtime::http::{Caller, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::registry::parse_model;
+use super::registry::{parse_model, told_of_versions};
 use crate::Gateway;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,6 +53,8 @@ pub(super) async fn metrics_summary(
     name: Path<String>,
     Query(window): Query<Window>,
 ) -> Result<impl Responder, Problem> {
-    let request = SummaryRequest { model: parse_model(&name)?, window_s: window.window_s };
+    let model = parse_model(&name)?;
+    told_of_versions(&gateway.deps.router.model(call.clone(), model.clone()).await?)?;
+    let request = SummaryRequest { model, window_s: window.window_s };
     Ok(Json(gateway.deps.drift.summary(call, request).await?))
 }

@@ -6,10 +6,11 @@ use actix_multipart::Multipart;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Json, Path};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
+use contracts::inference::CacheUse;
 use contracts::inference::Protocol;
-use contracts::router::PredictRequest;
+use contracts::router::{CacheWish, PredictRequest, PredictionView};
 use contracts::{ApiError, Call, ErrorCode, Framed};
-use domain::{ModelName, PredictionRecord};
+use domain::ModelName;
 use futures_util::TryStreamExt;
 use runtime::http::{Caller, Problem, matched_path};
 use runtime::telemetry::{label, metrics, record};
@@ -56,7 +57,7 @@ pub(super) async fn predict_default(
 }
 
 /// The record of an answered prediction: what was asked, what was answered, by which version, why.
-#[utoipa::path(get, path = "/api/v1/predictions/{id}", tag = "predict", params(("id" = domain::PredictionId, Path)), responses((status = 200, body = PredictionRecord)))]
+#[utoipa::path(get, path = "/api/v1/predictions/{id}", tag = "predict", params(("id" = domain::PredictionId, Path)), responses((status = 200, body = PredictionView)))]
 pub(super) async fn prediction(
     gateway: Data<Gateway>,
     Caller(call): Caller,
@@ -114,6 +115,7 @@ async fn natural(
         unit: unit_of_header(request)?.or(unit),
         protocol: Protocol::Natural,
         content_type,
+        cache: cache_wish(request),
     };
     send(gateway, call, request, Framed { meta: asked, body }).await
 }
@@ -170,7 +172,32 @@ pub(super) async fn send(
     if let Some(length) = answer.meta.header_length {
         response.insert_header((super::v2::HEADER_LENGTH, length));
     }
+    if let Some(used) = answer.meta.cache {
+        // RFC 9211.
+        let told = match used {
+            CacheUse::Hit => "decision-engine; hit",
+            CacheUse::Miss => "decision-engine; fwd=miss",
+            CacheUse::Request => "decision-engine; fwd=request",
+            CacheUse::Bypass => "decision-engine; fwd=bypass",
+        };
+        response.insert_header(("cache-status", told));
+    }
     Ok(response.body(answer.body))
+}
+
+/// What the client says of earlier answers, by `Cache-Control` (RFC 9111, section 5.2.1).
+pub(super) fn cache_wish(request: &HttpRequest) -> CacheWish {
+    let mut wish = CacheWish::Use;
+    for line in request.headers().get_all(header::CACHE_CONTROL) {
+        for directive in line.to_str().unwrap_or_default().split(',') {
+            match directive.trim().to_ascii_lowercase().as_str() {
+                "no-store" => return CacheWish::Avoid,
+                "no-cache" | "max-age=0" => wish = CacheWish::Refresh,
+                _ => {}
+            }
+        }
+    }
+    wish
 }
 
 /// Who is to keep the same version, as the header says.

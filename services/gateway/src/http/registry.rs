@@ -2,10 +2,12 @@
 
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, Responder};
-use contracts::ApiError;
 use contracts::inference::Target;
-use contracts::router::{ModelDetail, ModelList, NewModel, NewRoute, PutRoute, SetAlias};
-use domain::{Model, ModelName, Route, Version, VersionId};
+use contracts::router::{
+    ModelDetail, ModelList, NewModel, NewRoute, PutPolicy, PutRoute, SetAlias,
+};
+use contracts::{ApiError, ErrorCode};
+use domain::{Model, ModelName, ModelPolicy, Route, Version, VersionId};
 use runtime::http::{Caller, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -64,6 +66,7 @@ pub(super) async fn versions(
     name: Path<String>,
 ) -> Result<impl Responder, Problem> {
     let detail = gateway.deps.router.model(call, parse_model(&name)?).await?;
+    told_of_versions(&detail)?;
     Ok(Json(VersionList { versions: detail.versions }))
 }
 
@@ -134,6 +137,42 @@ pub(super) async fn put_route(
 ) -> Result<impl Responder, Problem> {
     let request = PutRoute { model: parse_model(&name)?, route };
     Ok(Json(gateway.deps.router.put_route(call, request).await?))
+}
+
+/// What is ruled for a model: who sees its versions, whether answers are kept, what may go in and
+/// come out.
+#[utoipa::path(get, path = "/api/v1/models/{model}/policy", tag = "registry", params(("model" = String, Path)), responses((status = 200, body = ModelPolicy)))]
+pub(super) async fn policy(
+    gateway: Data<Gateway>,
+    Caller(call): Caller,
+    name: Path<String>,
+) -> Result<impl Responder, Problem> {
+    Ok(Json(gateway.deps.router.policy(call, parse_model(&name)?).await?))
+}
+
+/// Replaces a model's policy. It is in force everywhere when this returns. What is left out is as
+/// without a policy. With `revision`, 409 if another change came first.
+#[utoipa::path(put, path = "/api/v1/models/{model}/policy", tag = "registry", params(("model" = String, Path)), request_body = ModelPolicy, responses((status = 200, body = ModelPolicy)))]
+pub(super) async fn put_policy(
+    gateway: Data<Gateway>,
+    Caller(call): Caller,
+    name: Path<String>,
+    Json(policy): Json<ModelPolicy>,
+) -> Result<impl Responder, Problem> {
+    let request = PutPolicy { model: parse_model(&name)?, policy };
+    Ok(Json(gateway.deps.router.put_policy(call, request).await?))
+}
+
+/// Refuses who is not told of a model's versions.
+pub(super) fn told_of_versions(detail: &ModelDetail) -> Result<(), ApiError> {
+    if detail.interface.is_none() { Ok(()) } else { Err(not_shown(&detail.model.name)) }
+}
+
+pub(super) fn not_shown(model: &ModelName) -> ApiError {
+    ApiError::new(
+        ErrorCode::Forbidden,
+        format!("the policy of model `{model}` does not show versions to your role"),
+    )
 }
 
 pub(super) fn parse_model(name: &str) -> Result<ModelName, ApiError> {

@@ -1,10 +1,12 @@
 //! The Open Inference Protocol V2 over REST: metadata, health, inference, the repository.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use contracts::inference::Protocol;
-use contracts::router::{PredictRequest, ServingState, SetEnabled};
+use contracts::router::{Interface, PredictRequest, ServingState, SetEnabled, VersionState};
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::manifest::{Format, TensorSpec};
 use domain::{ModelName, Version, VersionId};
@@ -13,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::health::readiness;
-use super::predict::{send, unit_of_header, whole_body};
-use super::registry::parse_model;
+use super::predict::{cache_wish, send, unit_of_header, whole_body};
+use super::registry::{not_shown, parse_model};
 use crate::Gateway;
 
 /// The header that tells where the JSON of a binary body ends.
@@ -47,7 +49,9 @@ pub(super) struct ModelReady {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ModelMetadata {
     name: String,
-    versions: Vec<VersionId>,
+    /// Absent for who is not told of versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<Vec<VersionId>>,
     platform: &'static str,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
@@ -63,7 +67,9 @@ pub(super) struct IndexRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct IndexEntry {
     name: ModelName,
-    version: VersionId,
+    /// Absent for who is not told of versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<VersionId>,
     state: ServingState,
     reason: String,
 }
@@ -167,16 +173,24 @@ pub(super) async fn repository_index(
 ) -> Result<impl Responder, Problem> {
     let request: IndexRequest = optional(&body)?;
     let versions = readiness(&gateway, call).await?.versions;
-    let entries: Vec<IndexEntry> = versions
-        .into_iter()
-        .filter(|version| !request.ready || version.state == ServingState::Ready)
-        .map(|version| IndexEntry {
-            name: version.target.model,
-            version: version.target.version,
-            state: version.state,
-            reason: version.reason,
-        })
-        .collect();
+    let (mut entries, mut hidden) = (Vec::new(), BTreeMap::new());
+    for VersionState { target, state, reason, hidden: of_hidden } in versions {
+        if of_hidden {
+            // One entry for all of the model's: ready if one of them is.
+            let best = hidden.entry(target.model).or_insert(state);
+            if state == ServingState::Ready {
+                *best = state;
+            }
+            continue;
+        }
+        let version = Some(target.version);
+        entries.push(IndexEntry { name: target.model, version, state, reason });
+    }
+    entries.extend(hidden.into_iter().map(|(name, state)| {
+        let (version, reason) = (None, String::new());
+        IndexEntry { name, version, state, reason }
+    }));
+    entries.retain(|entry| !request.ready || entry.state == ServingState::Ready);
     Ok(Json(entries))
 }
 
@@ -237,6 +251,12 @@ async fn metadata(
     version: Option<VersionId>,
 ) -> Result<ModelMetadata, ApiError> {
     let detail = gateway.deps.router.model(call, model.clone()).await?;
+    if let Some(interface) = detail.interface {
+        return match version {
+            None => Ok(hidden_metadata(&model, interface)),
+            Some(_) => Err(not_shown(&model)),
+        };
+    }
     let most_used = detail
         .route
         .as_ref()
@@ -256,17 +276,31 @@ async fn metadata(
     });
     Ok(ModelMetadata {
         name: model.to_string(),
-        versions: match version {
+        versions: Some(match version {
             Some(version) => vec![version],
             None => detail.versions.iter().map(|known| known.version).collect(),
-        },
-        platform: match manifest.format {
-            Format::Onnx => "onnx_onnxv1",
-            Format::Linfa => "linfa_json",
-        },
+        }),
+        platform: platform(manifest.format),
         inputs: manifest.inputs.clone(),
         outputs: outputs.collect(),
     })
+}
+
+fn hidden_metadata(model: &ModelName, interface: Interface) -> ModelMetadata {
+    ModelMetadata {
+        name: model.to_string(),
+        versions: None,
+        platform: platform(interface.format),
+        inputs: interface.inputs,
+        outputs: interface.outputs,
+    }
+}
+
+fn platform(format: Format) -> &'static str {
+    match format {
+        Format::Onnx => "onnx_onnxv1",
+        Format::Linfa => "linfa_json",
+    }
 }
 
 async fn readiness_of(
@@ -276,6 +310,9 @@ async fn readiness_of(
     version: Option<VersionId>,
 ) -> Result<HttpResponse, ApiError> {
     let versions = readiness(gateway, call).await?.versions;
+    if version.is_some() && versions.iter().any(|one| one.hidden && one.target.model == model) {
+        return Err(not_shown(&model));
+    }
     let mut states = versions
         .iter()
         .filter(|one| one.target.model == model)
@@ -317,6 +354,7 @@ async fn run(
         unit: unit_of_header(request)?,
         protocol: Protocol::V2 { header_length },
         content_type: content_type.unwrap_or("application/json").to_owned(),
+        cache: cache_wish(request),
     };
     send(gateway, call, request, Framed { meta: asked, body }).await
 }

@@ -1,13 +1,17 @@
 //! The envelope of a natural answer, written straight to bytes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use contracts::ApiError;
 use contracts::inference::PredictTask;
 use domain::{ModelName, PredictionId, VersionId};
+use models::rules::Sieve;
 use models::{Outcome, Prediction};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::judge;
 use crate::residency::Held;
 
 /// Models of more classes show their top probabilities only.
@@ -28,6 +32,8 @@ struct One<'a> {
     row: Row<'a>,
     cached: bool,
     degraded: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flagged: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -37,6 +43,8 @@ struct Many<'a> {
     predictions: Vec<Row<'a>>,
     cached: bool,
     degraded: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flagged: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +59,7 @@ struct Head<'a> {
 struct Row<'a> {
     prediction: Shown<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<&'a str>,
+    label: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,27 +72,18 @@ struct Row<'a> {
 #[serde(untagged)]
 enum Shown<'a> {
     Class(usize),
-    Name(&'a str),
+    Name(Cow<'a, str>),
     Value(f64),
     Vector(&'a [f32]),
 }
 
 /// An object from class to probability: in class order, or the highest first of many.
-struct Probabilities<'a> {
-    keys: &'a [String],
-    values: &'a [f32],
-    top: usize,
-}
+struct Probabilities<'a>(Vec<(Cow<'a, str>, f32)>);
 
 impl Serialize for Probabilities<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut pairs: Vec<_> = self.keys.iter().zip(self.values).collect();
-        if self.values.len() > MANY_CLASSES {
-            pairs.sort_by(|one, two| two.1.total_cmp(one.1));
-            pairs.truncate(self.top);
-        }
-        let mut map = serializer.serialize_map(Some(pairs.len()))?;
-        for (key, value) in pairs {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
             map.serialize_entry(key, value)?;
         }
         map.end()
@@ -97,6 +96,7 @@ pub(super) fn write(
     outcomes: &[Outcome],
     list: bool,
     truncated: &[bool],
+    mut sieve: Option<&mut Sieve<'_>>,
 ) -> Result<Bytes, ApiError> {
     let task = view.task;
     let head = Head {
@@ -104,18 +104,19 @@ pub(super) fn write(
         model: &task.target.model,
         model_version: task.show_version.then_some(task.target.version),
     };
-    let rows = outcomes.iter().enumerate().map(|(index, outcome)| {
+    let row = |(index, outcome)| {
         let truncated = truncated.get(index).copied().unwrap_or_default();
-        row(view, outcome, truncated)
-    });
+        row(view, outcome, truncated, sieve.as_deref_mut())
+    };
+    let rows: Vec<_> = outcomes.iter().enumerate().map(row).collect();
+    judge(task, sieve.as_deref())?;
+    let flagged = sieve.as_deref().map(Sieve::flagged).unwrap_or_default();
     let (cached, degraded) = (false, task.degraded);
     let written = if list {
-        let predictions = rows.collect();
-        serde_json::to_vec(&Many { head, predictions, cached, degraded })
+        serde_json::to_vec(&Many { head, predictions: rows, cached, degraded, flagged })
     } else {
-        let mut rows = rows;
-        let Some(row) = rows.next() else { return Err(ApiError::internal()) };
-        serde_json::to_vec(&One { head, row, cached, degraded })
+        let Some(row) = rows.into_iter().next() else { return Err(ApiError::internal()) };
+        serde_json::to_vec(&One { head, row, cached, degraded, flagged })
     };
     written.map(Bytes::from).map_err(|error| {
         tracing::error!(%error, "an answer could not be written");
@@ -123,21 +124,52 @@ pub(super) fn write(
     })
 }
 
-fn row<'a>(view: &View<'a>, outcome: &'a Outcome, truncated: bool) -> Row<'a> {
+fn row<'a>(
+    view: &View<'a>,
+    outcome: &'a Outcome,
+    truncated: bool,
+    mut sieve: Option<&mut Sieve<'_>>,
+) -> Row<'a> {
+    let mut sifted = |text: &'a str| match sieve.as_deref_mut().and_then(|sieve| sieve.text(text)) {
+        Some(masked) => Cow::Owned(masked),
+        None => Cow::Borrowed(text),
+    };
     Row {
         prediction: match &outcome.prediction {
             Prediction::Class(class) => Shown::Class(*class),
-            Prediction::Name(name) => Shown::Name(name),
+            Prediction::Name(name) => Shown::Name(sifted(name)),
             Prediction::Value(value) => Shown::Value(*value),
             Prediction::Vector(vector) => Shown::Vector(vector),
         },
-        label: outcome.label.as_deref(),
+        label: outcome.label.as_deref().map(&mut sifted),
         confidence: outcome.confidence,
-        probabilities: outcome.probabilities.as_deref().map(|values| Probabilities {
-            keys: &view.held.keys,
-            values,
-            top: view.top,
-        }),
+        probabilities: outcome
+            .probabilities
+            .as_deref()
+            .map(|values| probabilities(view, values, &mut sifted)),
         truncated,
     }
+}
+
+/// Each class with its probability. The names of classes are texts of the answer, too.
+fn probabilities<'a>(
+    view: &View<'a>,
+    values: &[f32],
+    mut sifted: impl FnMut(&'a str) -> Cow<'a, str>,
+) -> Probabilities<'a> {
+    let mut pairs: Vec<_> = view.held.keys.iter().zip(values.iter().copied()).collect();
+    if values.len() > MANY_CLASSES {
+        pairs.sort_by(|one, two| two.1.total_cmp(&one.1));
+        pairs.truncate(view.top);
+    }
+    let mut named: Vec<(Cow<'a, str>, f32)> = Vec::with_capacity(pairs.len());
+    for (number, (name, value)) in (1_usize..).zip(pairs) {
+        let mut name = sifted(name);
+        // Two that are masked may look the same, and an object has each name once.
+        if matches!(name, Cow::Owned(_)) && named.iter().any(|(known, _)| *known == name) {
+            name = Cow::Owned(format!("{name} {number}"));
+        }
+        named.push((name, value));
+    }
+    Probabilities(named)
 }

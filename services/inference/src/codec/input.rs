@@ -2,26 +2,26 @@
 
 use contracts::ApiError;
 use domain::Manifest;
+use domain::manifest::Feature;
 use models::ModelError;
 use models::preprocess::tabular::{self, Cell};
 use models::preprocess::{image, text};
 
 use super::json::Json;
 use super::pointer::{Faults, step};
-use super::{Decoded, Form};
+use super::{Asked, Decoded, Form};
 use crate::InferenceError;
-use crate::residency::Held;
 
 /// Rows of features, each with its pointer.
 pub(super) fn rows(
-    held: &Held,
+    held: &Asked<'_>,
     rows: Vec<(String, Json)>,
     list: bool,
 ) -> Result<Decoded, ApiError> {
     let mut faults = Faults::default();
     let mut cells = Vec::with_capacity(rows.len());
     for (pointer, row) in rows {
-        cells.push(row_cells(&held.manifest, &pointer, row, &mut faults));
+        cells.push(row_cells(held, &pointer, row, &mut faults));
         if faults.full() {
             break;
         }
@@ -31,14 +31,18 @@ pub(super) fn rows(
 }
 
 /// Rows of cells that were checked.
-pub(super) fn of_cells(held: &Held, cells: &[Vec<Cell>], list: bool) -> Result<Decoded, ApiError> {
+pub(super) fn of_cells(
+    held: &Asked<'_>,
+    cells: &[Vec<Cell>],
+    list: bool,
+) -> Result<Decoded, ApiError> {
     let inputs = tabular::tensors(&held.manifest, cells).map_err(api)?;
     let (rows, truncated) = (cells.len(), Vec::new());
     Ok(Decoded { inputs, rows, form: Form::Natural { list, truncated } })
 }
 
-fn row_cells(manifest: &Manifest, pointer: &str, row: Json, faults: &mut Faults) -> Vec<Cell> {
-    let features = &manifest.features;
+fn row_cells(held: &Asked<'_>, pointer: &str, row: Json, faults: &mut Faults) -> Vec<Cell> {
+    let features = &held.manifest.features;
     match row {
         Json::List(values) => {
             if values.len() != features.len() {
@@ -52,14 +56,14 @@ fn row_cells(manifest: &Manifest, pointer: &str, row: Json, faults: &mut Faults)
             }
             let mut cells = Vec::with_capacity(values.len());
             for (index, (feature, value)) in features.iter().zip(values).enumerate() {
-                match cell(value).and_then(|cell| tabular::check(feature, &cell).map(|()| cell)) {
+                match cell(value).and_then(|cell| check(held, feature, &cell).map(|()| cell)) {
                     Ok(cell) => cells.push(cell),
                     Err(detail) => faults.add(step(pointer, &index.to_string()), detail),
                 }
             }
             cells
         }
-        Json::Object(fields) => by_name(manifest, pointer, fields, faults),
+        Json::Object(fields) => by_name(held, pointer, fields, faults),
         other => {
             let detail = format!("must be a list or an object of features, got {}", other.kind());
             faults.add(pointer.to_owned(), detail);
@@ -69,11 +73,12 @@ fn row_cells(manifest: &Manifest, pointer: &str, row: Json, faults: &mut Faults)
 }
 
 fn by_name(
-    manifest: &Manifest,
+    held: &Asked<'_>,
     pointer: &str,
     fields: Vec<(String, Json)>,
     faults: &mut Faults,
 ) -> Vec<Cell> {
+    let manifest = &held.manifest;
     let features = &manifest.features;
     let mut given: Vec<Option<Json>> = Vec::new();
     given.resize_with(features.len(), || None);
@@ -92,12 +97,21 @@ fn by_name(
     let mut cells = Vec::with_capacity(features.len());
     for (feature, value) in features.iter().zip(given) {
         let value = value.unwrap_or(Json::Null);
-        match cell(value).and_then(|cell| tabular::check(feature, &cell).map(|()| cell)) {
+        match cell(value).and_then(|cell| check(held, feature, &cell).map(|()| cell)) {
             Ok(cell) => cells.push(cell),
             Err(detail) => faults.add(step(pointer, &feature.name), detail),
         }
     }
     cells
+}
+
+/// Whether a cell is what the feature, and the model's policy, allow.
+pub(super) fn check(held: &Asked<'_>, feature: &Feature, cell: &Cell) -> Result<(), String> {
+    tabular::check(feature, cell)?;
+    match (cell, held.rules) {
+        (Cell::Text(text), Some(rules)) => rules.text_fault(text).map_or(Ok(()), Err),
+        _ => Ok(()),
+    }
 }
 
 /// What to say of a name that is no feature.
@@ -121,7 +135,7 @@ fn cell(value: Json) -> Result<Cell, String> {
 
 /// Texts, each with its pointer.
 pub(super) fn texts(
-    held: &Held,
+    held: &Asked<'_>,
     values: Vec<(String, Json)>,
     list: bool,
 ) -> Result<Decoded, ApiError> {
@@ -151,7 +165,7 @@ pub(super) fn texts(
 }
 
 /// Texts as the model's tensors.
-pub(super) fn tokens(held: &Held, texts: &[String]) -> Result<text::Tokenized, ModelError> {
+pub(super) fn tokens(held: &Asked<'_>, texts: &[String]) -> Result<text::Tokenized, ModelError> {
     let manifest = &held.manifest;
     match (&held.tokenizer, &manifest.text) {
         (Some(tokenizer), _) => tokenizer.tensors(manifest, texts),
@@ -164,23 +178,28 @@ pub(super) fn tokens(held: &Held, texts: &[String]) -> Result<text::Tokenized, M
 }
 
 /// What is wrong with a text, if its length or a character is.
-pub(super) fn text_fault(held: &Held, text: &str) -> Option<String> {
+pub(super) fn text_fault(held: &Asked<'_>, text: &str) -> Option<String> {
     let most = held.manifest.text.as_ref().map_or(usize::MAX, |text| text.max_chars);
     if text.contains('\0') {
         return Some("must not hold a NUL character".to_owned());
     }
     if text.len() > most {
         let count = text.chars().count();
-        return (count > most).then(|| format!("must have at most {most} characters, has {count}"));
+        if count > most {
+            return Some(format!("must have at most {most} characters, has {count}"));
+        }
     }
-    None
+    held.rules.and_then(|rules| rules.text_fault(text))
 }
 
 /// A picture.
-pub(super) fn picture(held: &Held, bytes: &[u8], pointer: &str) -> Result<Decoded, ApiError> {
+pub(super) fn picture(held: &Asked<'_>, bytes: &[u8], pointer: &str) -> Result<Decoded, ApiError> {
     let (Some(image), Some(input)) = (&held.manifest.image, held.manifest.inputs.first()) else {
         return Err(ApiError::at(pointer, "does not fit: the model takes no pictures"));
     };
+    if let Some(fault) = held.rules.and_then(|rules| rules.picture_fault(bytes)) {
+        return Err(ApiError::at(pointer, fault));
+    }
     let tensor = image::tensor(image, input, bytes).map_err(|error| match error {
         ModelError::Input { reason, .. } => ApiError::at(pointer, reason),
         error => api(error),

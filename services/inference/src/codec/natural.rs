@@ -6,12 +6,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contracts::{ApiError, ErrorCode};
 use domain::manifest::Modality;
+use models::rules::Compiled;
 
 use super::input;
 use super::json::Json;
 use super::pointer::{Faults, step};
-use super::{Bounds, Decoded, table};
-use crate::residency::Held;
+use super::{Asked, Bounds, Decoded, table};
 
 /// Keys that may stand beside the input: the router reads them.
 const BESIDE: [&str; 2] = ["unit", "context"];
@@ -19,7 +19,7 @@ const BESIDE: [&str; 2] = ["unit", "context"];
 const INPUTS: [&str; 5] = ["features", "instances", "text", "texts", "image"];
 
 pub(super) fn decode(
-    held: &Held,
+    held: &Asked<'_>,
     content_type: &str,
     body: &Bytes,
     bounds: Bounds,
@@ -43,7 +43,7 @@ pub(super) fn decode(
     }
 }
 
-fn json(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
+fn json(held: &Asked<'_>, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
     let Json::Object(fields) = Json::read(body)? else {
         return Err(ApiError::at("#", format!("must be an object such as {}", example(held))));
     };
@@ -80,7 +80,7 @@ fn json(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
             input::rows(held, vec![(pointer, row)], false)
         }
         ("instances", Json::List(list)) => {
-            bounded(list.len(), bounds, &pointer)?;
+            bounded(held, list.len(), bounds, &pointer)?;
             let place = |(index, row): (usize, Json)| (step(&pointer, &index.to_string()), row);
             let rows: Vec<_> = list.into_iter().enumerate().map(place).collect();
             match held.manifest.modality {
@@ -98,7 +98,7 @@ fn json(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
         }
         ("texts", Json::List(list)) => {
             must_take(held, Modality::Text, &pointer)?;
-            bounded(list.len(), bounds, &pointer)?;
+            bounded(held, list.len(), bounds, &pointer)?;
             let place = |(index, text): (usize, Json)| (step(&pointer, &index.to_string()), text);
             input::texts(held, list.into_iter().enumerate().map(place).collect(), true)
         }
@@ -118,7 +118,7 @@ fn no_rows() -> Result<Decoded, ApiError> {
 }
 
 /// Refuses input of another kind than the model takes.
-pub(super) fn must_take(held: &Held, kind: Modality, pointer: &str) -> Result<(), ApiError> {
+pub(super) fn must_take(held: &Asked<'_>, kind: Modality, pointer: &str) -> Result<(), ApiError> {
     let manifest = &held.manifest;
     if manifest.modality != kind {
         return Err(ApiError::at(
@@ -136,9 +136,22 @@ pub(super) fn must_take(held: &Held, kind: Modality, pointer: &str) -> Result<()
 }
 
 /// Refuses no rows, and too many.
-pub(super) fn bounded(rows: usize, bounds: Bounds, pointer: &str) -> Result<(), ApiError> {
+pub(super) fn bounded(
+    held: &Asked<'_>,
+    rows: usize,
+    bounds: Bounds,
+    pointer: &str,
+) -> Result<(), ApiError> {
     if rows == 0 {
         return Err(ApiError::at(pointer, "must hold at least one row"));
+    }
+    if let Some(most) = held.rules.and_then(Compiled::max_rows)
+        && rows > most
+    {
+        return Err(ApiError::at(
+            pointer,
+            format!("must hold at most {most} rows by the model's policy, got {rows}"),
+        ));
     }
     if rows > bounds.max_rows {
         return Err(ApiError::new(
@@ -153,7 +166,7 @@ pub(super) fn bounded(rows: usize, bounds: Bounds, pointer: &str) -> Result<(), 
     Ok(())
 }
 
-fn example(held: &Held) -> String {
+fn example(held: &Asked<'_>) -> String {
     match held.manifest.modality {
         Modality::Tabular => {
             let names: Vec<_> = held

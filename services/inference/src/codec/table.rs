@@ -2,23 +2,22 @@
 
 use contracts::{ApiError, ErrorCode};
 use domain::manifest::{Feature, FeatureKind, Modality};
-use models::preprocess::tabular::{self, Cell};
+use models::preprocess::tabular::Cell;
 
 use super::input;
 use super::json::Json;
 use super::natural::{bounded, must_take};
 use super::pointer::{Faults, step};
-use super::{Bounds, Decoded};
-use crate::residency::Held;
+use super::{Asked, Bounds, Decoded};
 
-pub(super) fn decode(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
+pub(super) fn decode(held: &Asked<'_>, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(body);
     let headers = reader.headers().map_err(malformed)?.clone();
     match held.manifest.modality {
         Modality::Tabular => must_take(held, Modality::Tabular, "#")?,
         Modality::Text => {
-            let texts = texts(&mut reader, &headers, bounds)?;
+            let texts = texts(held, &mut reader, &headers, bounds)?;
             return input::texts(held, texts, true);
         }
         Modality::Image => {
@@ -31,13 +30,13 @@ pub(super) fn decode(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded
     let mut rows = Vec::new();
     for (index, record) in reader.records().enumerate() {
         let record = record.map_err(malformed)?;
-        bounded(index + 1, bounds, "#")?;
+        bounded(held, index + 1, bounds, "#")?;
         let pointer = step("#/instances", &index.to_string());
         let mut cells = Vec::with_capacity(features.len());
         for (feature, column) in features.iter().zip(&columns) {
             let text = column.and_then(|column| record.get(column)).unwrap_or_default();
             let cell = cell(feature, text);
-            if let Err(detail) = tabular::check(feature, &cell) {
+            if let Err(detail) = input::check(held, feature, &cell) {
                 faults.add(step(&pointer, &feature.name), detail);
             }
             cells.push(cell);
@@ -48,7 +47,7 @@ pub(super) fn decode(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded
         rows.push(cells);
     }
     faults.check()?;
-    bounded(rows.len(), bounds, "#")?;
+    bounded(held, rows.len(), bounds, "#")?;
     input::of_cells(held, &rows, true)
 }
 
@@ -57,7 +56,7 @@ fn malformed(error: csv::Error) -> ApiError {
 }
 
 /// The column of each feature; `None` where an optional one has none.
-fn columns(held: &Held, headers: &csv::StringRecord) -> Result<Vec<Option<usize>>, ApiError> {
+fn columns(held: &Asked<'_>, headers: &csv::StringRecord) -> Result<Vec<Option<usize>>, ApiError> {
     let manifest = &held.manifest;
     let mut faults = Faults::default();
     for (index, name) in headers.iter().enumerate() {
@@ -105,6 +104,7 @@ fn cell(feature: &Feature, text: &str) -> Cell {
 }
 
 fn texts(
+    held: &Asked<'_>,
     reader: &mut csv::Reader<&[u8]>,
     headers: &csv::StringRecord,
     bounds: Bounds,
@@ -114,11 +114,11 @@ fn texts(
     };
     let mut texts = Vec::new();
     for (index, record) in reader.records().enumerate() {
-        bounded(index + 1, bounds, "#")?;
+        bounded(held, index + 1, bounds, "#")?;
         let record = record.map_err(malformed)?;
         let text = record.get(0).unwrap_or_default().to_owned();
         texts.push((step(&step("#/instances", &index.to_string()), "text"), Json::Text(text)));
     }
-    bounded(texts.len(), bounds, "#")?;
+    bounded(held, texts.len(), bounds, "#")?;
     Ok(texts)
 }

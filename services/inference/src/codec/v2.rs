@@ -10,14 +10,14 @@ use domain::manifest::{Datatype, Modality, TensorSpec};
 use models::onnx::spec_fits;
 use models::preprocess::tabular;
 use models::preprocess::text::IDS;
+use models::rules::Compiled;
 use models::{ModelError, Tensor, Values};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::pointer::{Faults, MOST, step};
-use super::{Bounds, Decoded, Form, input, natural, v2_binary, v2_data};
-use crate::residency::Held;
+use super::{Asked, Bounds, Decoded, Form, input, natural, v2_binary, v2_data};
 pub(super) use answer::encode;
 
 /// The input that a tokenized model takes beside those of its graph.
@@ -74,7 +74,7 @@ struct Output {
 }
 
 pub(super) fn decode(
-    held: &Held,
+    held: &Asked<'_>,
     header_length: Option<u64>,
     body: &Bytes,
     bounds: Bounds,
@@ -105,7 +105,7 @@ fn bad(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::BadRequest, message)
 }
 
-fn wishes(held: &Held, request: &Request<'_>) -> Result<Wishes, ApiError> {
+fn wishes(held: &Asked<'_>, request: &Request<'_>) -> Result<Wishes, ApiError> {
     let flag = |parameters: &Option<Parameters>, name: &str| {
         parameters.as_ref().and_then(|all| all.get(name)).and_then(Value::as_bool)
     };
@@ -195,7 +195,7 @@ fn tensors(inputs: &[Input<'_>], binary: Option<&[u8]>) -> Result<Vec<Tensor>, A
 }
 
 /// A body that is nothing but the single input's bytes.
-fn raw(held: &Held, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
+fn raw(held: &Asked<'_>, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {
     let [spec] = held.manifest.inputs.as_slice() else {
         return Err(bad(
             "a raw request (`Inference-Header-Content-Length: 0`) needs a model of one input",
@@ -233,14 +233,14 @@ fn shape_for(spec: &TensorSpec, count: usize) -> Option<Vec<usize>> {
 
 /// Checks the tensors against the graph and the manifest.
 fn finish(
-    held: &Held,
+    held: &Asked<'_>,
     tensors: Vec<Tensor>,
     mut wishes: Wishes,
     bounds: Bounds,
 ) -> Result<Decoded, ApiError> {
     let mut given = tensors;
     if let Some((texts, rows)) = texts(held, &given)? {
-        natural::bounded(rows, bounds, "#/inputs/0")?;
+        natural::bounded(held, rows, bounds, "#/inputs/0")?;
         let made = input::tokens(held, &texts).map_err(input::api)?;
         wishes.truncated = made.truncated.contains(&true);
         let form = Form::V2(wishes);
@@ -248,7 +248,7 @@ fn finish(
     }
     check_graph(held, &given)?;
     let rows = given.first().map_or(0, Tensor::rows);
-    natural::bounded(rows, bounds, "#/inputs/0/shape")?;
+    natural::bounded(held, rows, bounds, "#/inputs/0/shape")?;
     if held.model.batchable
         && let Some(index) = given.iter().position(|tensor| tensor.rows() != rows)
     {
@@ -264,7 +264,7 @@ fn finish(
 }
 
 /// The texts of a request to a tokenized model that sends them as such.
-fn texts(held: &Held, given: &[Tensor]) -> Result<Option<(Vec<String>, usize)>, ApiError> {
+fn texts(held: &Asked<'_>, given: &[Tensor]) -> Result<Option<(Vec<String>, usize)>, ApiError> {
     let ([tensor], true) = (given, held.tokenizer.is_some()) else { return Ok(None) };
     let Values::Bytes(list) = &tensor.values else { return Ok(None) };
     if tensor.name != TEXT {
@@ -277,7 +277,7 @@ fn texts(held: &Held, given: &[Tensor]) -> Result<Option<(Vec<String>, usize)>, 
     Ok(Some((list.clone(), list.len())))
 }
 
-fn check_texts(held: &Held, pointer: &str, list: &[String]) -> Result<(), ApiError> {
+fn check_texts(held: &Asked<'_>, pointer: &str, list: &[String]) -> Result<(), ApiError> {
     let mut faults = Faults::default();
     for (index, text) in list.iter().enumerate() {
         if let Some(fault) = input::text_fault(held, text) {
@@ -287,7 +287,7 @@ fn check_texts(held: &Held, pointer: &str, list: &[String]) -> Result<(), ApiErr
     faults.check()
 }
 
-fn check_graph(held: &Held, given: &[Tensor]) -> Result<(), ApiError> {
+fn check_graph(held: &Asked<'_>, given: &[Tensor]) -> Result<(), ApiError> {
     let specs = &held.manifest.inputs;
     let mut faults = Faults::default();
     let mut seen = BTreeSet::new();
@@ -321,7 +321,7 @@ fn check_graph(held: &Held, given: &[Tensor]) -> Result<(), ApiError> {
 }
 
 /// The manifest's rules hold whatever the protocol.
-fn check_rules(held: &Held, given: &[Tensor]) -> Result<(), ApiError> {
+fn check_rules(held: &Asked<'_>, given: &[Tensor]) -> Result<(), ApiError> {
     let place = |name: &str| {
         given.iter().position(|tensor| tensor.name == name).unwrap_or_default().to_string()
     };
@@ -332,10 +332,28 @@ fn check_rules(held: &Held, given: &[Tensor]) -> Result<(), ApiError> {
             for fault in tabular::faults(&held.manifest, given, MOST) {
                 faults.add(step(&data(&fault.input), &fault.index.to_string()), fault.reason);
             }
+            for tensor in given {
+                let (Values::Bytes(list), Some(rules)) = (&tensor.values, held.rules) else {
+                    continue;
+                };
+                for (index, text) in list.iter().enumerate() {
+                    if let Some(fault) = rules.text_fault(text) {
+                        faults.add(step(&data(&tensor.name), &index.to_string()), fault);
+                    }
+                }
+            }
             faults.check()
         }
         Modality::Text => {
             let most = held.manifest.text.as_ref().map_or(usize::MAX, |text| text.max_length);
+            let unread =
+                |tensor: &&Tensor| tensor.name == IDS && !matches!(tensor.values, Values::Bytes(_));
+            if held.rules.is_some_and(Compiled::reads_texts) && given.iter().any(|one| unread(&one))
+            {
+                let pointer = step(&step("#/inputs", &place(IDS)), "data");
+                let detail = "must be sent as texts: the model's policy has rules for them";
+                return Err(ApiError::at(pointer, detail));
+            }
             for tensor in given {
                 if let Values::Bytes(list) = &tensor.values {
                     check_texts(held, &data(&tensor.name), list)?;

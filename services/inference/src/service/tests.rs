@@ -34,6 +34,7 @@ async fn each_call_names_its_roles() {
         content_type: String::new(),
         show_version: false,
         degraded: true,
+        rules: None,
     };
     for (role, code) in [
         (Some(Role::Client), ErrorCode::NotFound),
@@ -57,6 +58,7 @@ async fn a_version_may_stay_unnamed_and_an_answer_be_degraded() {
         content_type: "application/json".to_owned(),
         show_version: false,
         degraded: true,
+        rules: None,
     };
     let body = Bytes::from_static(b"{\"features\": [5.1, 3.5, 1.4, 0.2]}");
     let answer = stage.service.predict(call(), Framed { meta: task, body }).await.unwrap();

@@ -180,6 +180,7 @@ impl Test {
             content_type: "application/json".to_owned(),
             show_version: true,
             degraded: false,
+            rules: None,
         };
         let request = Framed { meta: task, body: Bytes::new() };
         self.fleet.predict(&Call::service("t", limit), &version(), &request).await.map(drop)

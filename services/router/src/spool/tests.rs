@@ -40,6 +40,7 @@ fn record() -> PredictionRecord {
         value: None,
         latency_us: 1,
         compute_us: 1,
+        cached: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Models and their versions.
 
 use async_trait::async_trait;
-use domain::{Model, ModelName, Version, VersionId};
+use domain::{Model, ModelName, ModelPolicy, Version, VersionId};
 use sqlx::SqliteConnection;
 
 use super::RelationalFile;
@@ -106,13 +106,24 @@ impl Registry for RelationalFile {
                 return Err(no_version(name, version));
             }
         }
-        sqlx::query("UPDATE models SET record = ? WHERE name = ?")
-            .bind(columns::with_alias(name, &record, alias, version)?)
-            .bind(name.as_str())
-            .execute(&mut *change)
-            .await
-            .map_err(self.0.during(action))?;
+        let record = columns::with_alias(name, &record, alias, version)?;
+        write_model(&mut change, name, &record).await.map_err(self.0.during(action))?;
         change.commit().await.map_err(self.0.during(action))
+    }
+
+    async fn set_policy(
+        &self,
+        name: &ModelName,
+        policy: ModelPolicy,
+    ) -> Result<ModelPolicy, StoreError> {
+        let action = "set a policy";
+        let mut change = self.0.change(action).await?;
+        let record = read_model(&mut change, name).await.map_err(self.0.during(action))?;
+        let record = record.ok_or_else(|| no_model(name))?;
+        let (record, policy) = columns::with_policy(name, &record, policy)?;
+        write_model(&mut change, name, &record).await.map_err(self.0.during(action))?;
+        change.commit().await.map_err(self.0.during(action))?;
+        Ok(policy)
     }
 
     async fn set_enabled(
@@ -145,4 +156,17 @@ async fn read_model(
         .bind(name.as_str())
         .fetch_optional(change)
         .await
+}
+
+async fn write_model(
+    change: &mut SqliteConnection,
+    name: &ModelName,
+    record: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE models SET record = ? WHERE name = ?")
+        .bind(record)
+        .bind(name.as_str())
+        .execute(change)
+        .await
+        .map(drop)
 }

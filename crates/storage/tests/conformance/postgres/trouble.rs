@@ -199,6 +199,7 @@ fn model() -> Model {
         name: name(),
         description: String::new(),
         aliases: std::collections::BTreeMap::new(),
+        policy: None,
         created_by: "anna".to_owned(),
         created_at: time::OffsetDateTime::UNIX_EPOCH,
     }

@@ -5,10 +5,11 @@ use contracts::ApiError;
 use contracts::inference::PredictTask;
 use domain::manifest::{Datatype, OutputRole};
 use domain::{ModelName, PredictionId, VersionId};
+use models::rules::Sieve;
 use models::{Tensor, Values};
 use serde::Serialize;
 
-use super::super::{v2_binary, v2_data};
+use super::super::{judge, v2_binary, v2_data};
 use super::{Wish, Wishes};
 use crate::InferenceError;
 use crate::residency::Held;
@@ -20,18 +21,20 @@ struct Answer<'a> {
     model_version: Option<VersionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
-    parameters: About,
+    parameters: About<'a>,
     outputs: Vec<Output<'a>>,
 }
 
 /// Ours: what feedback needs, and what a client should know.
 #[derive(Serialize)]
-struct About {
+struct About<'a> {
     prediction_id: PredictionId,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     degraded: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flagged: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +59,7 @@ pub(in super::super) fn encode(
     task: &PredictTask,
     wishes: &Wishes,
     outputs: &[Tensor],
+    sieve: Option<&mut Sieve<'_>>,
 ) -> Result<(Bytes, Option<u64>), InferenceError> {
     let mut shown: Vec<(Tensor, bool)> = Vec::new();
     if wishes.outputs.is_empty() {
@@ -66,6 +70,19 @@ pub(in super::super) fn encode(
             continue;
         };
         shown.push((classified(held, wish, tensor)?, wish.binary.unwrap_or(wishes.binary)));
+    }
+    let mut flagged = Vec::new();
+    if let Some(sieve) = sieve {
+        for (tensor, _) in &mut shown {
+            let Values::Bytes(list) = &mut tensor.values else { continue };
+            for text in list {
+                if let Some(masked) = sieve.text(text) {
+                    *text = masked;
+                }
+            }
+        }
+        judge(task, Some(sieve))?;
+        flagged = sieve.flagged();
     }
     let mut tail = Vec::new();
     let mut listed = Vec::with_capacity(shown.len());
@@ -94,6 +111,7 @@ pub(in super::super) fn encode(
             prediction_id: task.prediction_id,
             truncated: wishes.truncated,
             degraded: task.degraded,
+            flagged,
         },
         outputs: listed,
     };
