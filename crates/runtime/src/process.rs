@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,28 +47,41 @@ impl Process {
         self.tasks.spawn(task(self.stop.clone()));
     }
 
-    /// Waits for SIGINT or SIGTERM.
-    ///
-    /// # Errors
-    /// If the signals cannot be listened for.
-    pub async fn until_signal() -> Result<(), RuntimeError> {
-        let listen = |kind| {
-            signal(kind).map_err(|source| RuntimeError::File { path: "signals".to_owned(), source })
-        };
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    }
-
     /// Tells all tasks to stop and waits for them, up to `limit`. True if all ended in time.
     pub async fn stop(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
         tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// SIGINT and SIGTERM, from the moment it is made: a process that is told to stop while it starts
+/// stops in order, too.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens.
+    ///
+    /// # Errors
+    /// If the signals cannot be listened for.
+    pub fn listen() -> Result<Self, RuntimeError> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| RuntimeError::File { path: "signals".to_owned(), source })
+        };
+        let terminate = listen(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them.
+    pub async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use clap::Parser;
 use serde::de::DeserializeOwned;
 
 use crate::http::{App, InternalRoutes, Server};
+use crate::process::Signals;
 use crate::settings::{self, DISTRIBUTED, HTTP, Http, Layers, PROCESS, STORAGE, Services, Storage};
 use crate::telemetry::Telemetry;
 use crate::{Authenticator, Process, RuntimeError};
@@ -139,6 +140,7 @@ pub async fn run(
     process: &Process,
     app: App,
 ) -> Result<(), RuntimeError> {
+    let signals = Signals::listen()?;
     let server = Server::start(listen, setting, limits, app)?;
     tracing::info!(
         service = name,
@@ -146,7 +148,7 @@ pub async fn run(
         address = %server.address,
         "listening"
     );
-    Process::until_signal().await?;
+    signals.wait().await;
     tracing::info!(service = name, "stopping");
     server.stop().await;
     if !process.stop(Duration::from_secs(limits.shutdown_timeout_s)).await {

@@ -167,6 +167,12 @@ impl Engine {
         self.with_token(&tokens[&role])
     }
 
+    /// A caller of this role in a session of its own, which a test may end.
+    pub async fn sign_in_again(&self, role: Role) -> Client {
+        self.sign_in_as(role).await;
+        self.with_token(&self.token(role.as_str()).await)
+    }
+
     /// A caller who signed in as a user that is made now.
     pub async fn sign_in_as_new(&self, username: &str, role: Role) -> Client {
         let user = json!({"username": username, "password": PASSWORD, "role": role.as_str()});

@@ -12,9 +12,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use models::Package;
 use runtime::http::Server;
-use runtime::process::exit_code;
+use runtime::process::{Signals, exit_code};
 use runtime::service::Arguments;
-use runtime::{Process, telemetry};
+use runtime::telemetry;
 
 /// Serves AI models and decides which version answers.
 #[derive(Parser)]
@@ -118,6 +118,7 @@ async fn start() -> anyhow::Result<()> {
 async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
     let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
     let _telemetry = telemetry::init("decision-engine", &settings.telemetry)?;
+    let signals = Signals::listen()?;
     let engine = Engine::start(&settings).await?;
     let listen = &settings.gateway.listen;
     let server = Server::start(listen, "gateway.listen", &settings.http, engine.app)?;
@@ -130,7 +131,7 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
         demo::next_step(&url)
     };
     println!("{hints}");
-    Process::until_signal().await?;
+    signals.wait().await;
     tracing::info!("stopping");
     server.stop().await;
     if !engine.process.stop(Duration::from_secs(settings.http.shutdown_timeout_s)).await {

@@ -128,6 +128,8 @@ fn document() -> Value {
     all.plain(&router::SET_ALIAS);
     all.plain(&router::ROUTE);
     all.plain(&router::PUT_ROUTE);
+    all.plain(&router::POLICY);
+    all.plain(&router::PUT_POLICY);
     all.plain(&router::SET_ENABLED);
     all.plain(&router::FOLLOW);
     all.plain(&router::FLUSH);

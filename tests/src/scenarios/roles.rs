@@ -1,12 +1,16 @@
 //! Who may use what.
 
+use std::time::Duration;
+
 use contracts::Wire as _;
 use domain::Role;
 use gateway::http::routes;
 use reqwest::Method;
 use runtime::http::Access;
 use serde_json::{Value, json};
-use testkit::{Client, Topology, scenarios, shared};
+use testkit::{Client, Engine, Setup, Topology, scenarios, shared, until};
+
+use super::tokens;
 
 scenarios!(every_route_is_for_whom_the_table_says, internal_endpoints_want_a_token);
 
@@ -22,63 +26,63 @@ enum For {
 }
 use For::{Admin, Analyst, Anyone, Client as ClientRole, Engineer, SignedIn};
 
-/// Every public route and whom it is for: written down here again on purpose, so that nobody opens
-/// a route by a slip.
-const TABLE: &[(&str, &str, For)] = &[
-    ("GET", "/livez", Anyone),
-    ("GET", "/readyz", Anyone),
-    ("GET", "/healthz", Anyone),
-    ("GET", "/health", Anyone),
-    ("GET", "/metrics", Anyone),
-    ("GET", "/openapi.json", Anyone),
-    ("GET", "/docs", Anyone),
-    ("GET", "/.well-known/jwks.json", Anyone),
-    ("POST", "/api/v1/auth/token", Anyone),
-    ("GET", "/api/v1/auth/me", SignedIn),
-    ("POST", "/api/v1/auth/refresh", Anyone),
-    ("POST", "/api/v1/auth/logout", SignedIn),
-    ("PUT", "/api/v1/auth/password", SignedIn),
-    ("POST", "/api/v1/auth/signing-keys", Admin),
-    ("GET", "/api/v1/users", Admin),
-    ("POST", "/api/v1/users", Admin),
-    ("PATCH", "/api/v1/users/{username}", Admin),
-    ("GET", "/api/v1/api-keys", Admin),
-    ("POST", "/api/v1/api-keys", Admin),
-    ("DELETE", "/api/v1/api-keys/{id}", Admin),
-    ("POST", "/api/v1/api-keys/{id}/rotate", Admin),
-    ("GET", "/api/v1/audit", Analyst),
-    ("GET", "/api/v1/audit/verify", Admin),
-    ("GET", "/api/v1/models", SignedIn),
-    ("POST", "/api/v1/models", Engineer),
-    ("GET", "/api/v1/models/{model}", SignedIn),
-    ("GET", "/api/v1/models/{model}/versions", SignedIn),
-    ("POST", "/api/v1/models/{model}/versions", Engineer),
-    ("GET", "/api/v1/models/{model}/versions/{version}", SignedIn),
-    ("GET", "/api/v1/models/{model}/versions/{version}/card", SignedIn),
-    ("PUT", "/api/v1/models/{model}/aliases/{alias}", Engineer),
-    ("DELETE", "/api/v1/models/{model}/aliases/{alias}", Engineer),
-    ("GET", "/api/v1/models/{model}/route", SignedIn),
-    ("PUT", "/api/v1/models/{model}/route", Engineer),
-    ("GET", "/api/v1/models/{model}/policy", Analyst),
-    ("PUT", "/api/v1/models/{model}/policy", Engineer),
-    ("GET", "/api/v1/models/{model}/metrics-summary", Analyst),
-    ("POST", "/api/v1/models/{model}/predict", ClientRole),
-    ("GET", "/api/v1/predictions/{id}", SignedIn),
-    ("GET", "/api/v1/predictions/{id}/feedback", Analyst),
-    ("POST", "/api/v1/feedback", ClientRole),
-    ("POST", "/predict", ClientRole),
-    ("GET", "/v2", Anyone),
-    ("GET", "/v2/health/live", Anyone),
-    ("GET", "/v2/health/ready", Anyone),
-    ("GET", "/v2/models/{model}", SignedIn),
-    ("GET", "/v2/models/{model}/ready", Anyone),
-    ("POST", "/v2/models/{model}/infer", ClientRole),
-    ("GET", "/v2/models/{model}/versions/{version}", SignedIn),
-    ("GET", "/v2/models/{model}/versions/{version}/ready", Anyone),
-    ("POST", "/v2/models/{model}/versions/{version}/infer", ClientRole),
-    ("POST", "/v2/repository/index", SignedIn),
-    ("POST", "/v2/repository/models/{model}/load", Engineer),
-    ("POST", "/v2/repository/models/{model}/unload", Engineer),
+/// Every public route, whom it is for, and what those get who may use it, on an engine without
+/// models: written down here again on purpose, so that nobody opens a route by a slip.
+const TABLE: &[(&str, &str, For, u16)] = &[
+    ("GET", "/livez", Anyone, 200),
+    ("GET", "/readyz", Anyone, 200),
+    ("GET", "/healthz", Anyone, 200),
+    ("GET", "/health", Anyone, 503),
+    ("GET", "/metrics", Anyone, 200),
+    ("GET", "/openapi.json", Anyone, 200),
+    ("GET", "/docs", Anyone, 200),
+    ("GET", "/.well-known/jwks.json", Anyone, 200),
+    ("POST", "/api/v1/auth/token", Anyone, 422),
+    ("GET", "/api/v1/auth/me", SignedIn, 200),
+    ("POST", "/api/v1/auth/refresh", Anyone, 422),
+    ("POST", "/api/v1/auth/logout", SignedIn, 204),
+    ("PUT", "/api/v1/auth/password", SignedIn, 422),
+    ("POST", "/api/v1/auth/signing-keys", Admin, 201),
+    ("GET", "/api/v1/users", Admin, 200),
+    ("POST", "/api/v1/users", Admin, 422),
+    ("PATCH", "/api/v1/users/{username}", Admin, 404),
+    ("GET", "/api/v1/api-keys", Admin, 200),
+    ("POST", "/api/v1/api-keys", Admin, 422),
+    ("DELETE", "/api/v1/api-keys/{id}", Admin, 404),
+    ("POST", "/api/v1/api-keys/{id}/rotate", Admin, 404),
+    ("GET", "/api/v1/audit", Analyst, 200),
+    ("GET", "/api/v1/audit/verify", Admin, 200),
+    ("GET", "/api/v1/models", SignedIn, 200),
+    ("POST", "/api/v1/models", Engineer, 422),
+    ("GET", "/api/v1/models/{model}", SignedIn, 404),
+    ("GET", "/api/v1/models/{model}/versions", SignedIn, 404),
+    ("POST", "/api/v1/models/{model}/versions", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/versions/{version}", SignedIn, 404),
+    ("GET", "/api/v1/models/{model}/versions/{version}/card", SignedIn, 404),
+    ("PUT", "/api/v1/models/{model}/aliases/{alias}", Engineer, 422),
+    ("DELETE", "/api/v1/models/{model}/aliases/{alias}", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/route", SignedIn, 404),
+    ("PUT", "/api/v1/models/{model}/route", Engineer, 422),
+    ("GET", "/api/v1/models/{model}/policy", Analyst, 404),
+    ("PUT", "/api/v1/models/{model}/policy", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/metrics-summary", Analyst, 404),
+    ("POST", "/api/v1/models/{model}/predict", ClientRole, 404),
+    ("GET", "/api/v1/predictions/{id}", SignedIn, 404),
+    ("GET", "/api/v1/predictions/{id}/feedback", Analyst, 200),
+    ("POST", "/api/v1/feedback", ClientRole, 422),
+    ("POST", "/predict", ClientRole, 404),
+    ("GET", "/v2", Anyone, 200),
+    ("GET", "/v2/health/live", Anyone, 200),
+    ("GET", "/v2/health/ready", Anyone, 200),
+    ("GET", "/v2/models/{model}", SignedIn, 404),
+    ("GET", "/v2/models/{model}/ready", Anyone, 404),
+    ("POST", "/v2/models/{model}/infer", ClientRole, 404),
+    ("GET", "/v2/models/{model}/versions/{version}", SignedIn, 404),
+    ("GET", "/v2/models/{model}/versions/{version}/ready", Anyone, 404),
+    ("POST", "/v2/models/{model}/versions/{version}/infer", ClientRole, 404),
+    ("POST", "/v2/repository/index", SignedIn, 200),
+    ("POST", "/v2/repository/models/{model}/load", Engineer, 404),
+    ("POST", "/v2/repository/models/{model}/unload", Engineer, 404),
 ];
 
 const PEOPLE: [Role; 4] = [Role::Client, Role::Analyst, Role::Engineer, Role::Admin];
@@ -118,26 +122,114 @@ fn the_table_lists_every_route() {
         })
         .collect();
     let told: Vec<String> =
-        TABLE.iter().map(|(method, path, whom)| format!("{method} {path} {whom:?}")).collect();
+        TABLE.iter().map(|(method, path, whom, _)| format!("{method} {path} {whom:?}")).collect();
     let missing: Vec<_> = declared.iter().filter(|route| !told.contains(route)).collect();
     let gone: Vec<_> = told.iter().filter(|route| !declared.contains(route)).collect();
     assert!(missing.is_empty(), "put these into the table: {missing:#?}");
     assert!(gone.is_empty(), "these are no routes any more: {gone:#?}");
 }
 
-async fn every_route_is_for_whom_the_table_says(topology: Topology) {
-    let engine = shared(topology).await;
-    let mut callers: Vec<(Option<Role>, Client)> = vec![(None, engine.anonymous())];
-    for role in PEOPLE {
-        callers.push((Some(role), engine.sign_in_as(role).await));
+/// Who calls, and what the caller shows.
+enum Caller {
+    /// Nothing.
+    Nobody,
+    /// Something that proves nothing, wherever it is shown.
+    Refused(&'static str, Client),
+    /// A person of this role.
+    Person(Role),
+    /// An API key of a client.
+    Key(Client),
+    /// An API key of an admin that may use one route and one model.
+    ScopedKey(Client),
+}
+
+/// The one route that the scoped key may use, for the one model.
+const ITS_ROUTE: &str = "POST /api/v1/models/{model}/predict";
+
+async fn key(engine: &Engine, role: &str, scope: Value) -> (String, Client) {
+    let body = json!({"name": "matrix", "role": role, "scope": scope});
+    let made = engine.admin().await.post("/api/v1/api-keys", &body).await.expect_status(201).json();
+    let text = made["key"].as_str().unwrap();
+    (made["api_key"]["id"].as_str().unwrap().to_owned(), engine.with_token(text))
+}
+
+async fn callers(engine: &Engine, topology: Topology) -> Vec<Caller> {
+    let mut callers = vec![Caller::Nobody];
+    for (what, token) in tokens::forged(engine, topology).await {
+        callers.push(Caller::Refused(what, engine.with_token(&token)));
     }
-    for (method, path, whom) in TABLE {
-        let filled = path
-            .replace("{model}", "no-such-model")
-            .replace("{version}", "1")
-            .replace("{alias}", "champion")
-            .replace("{id}", "01990000-0000-7000-8000-000000000000");
-        for (role, client) in &callers {
+    let (id, revoked) = key(engine, "admin", json!({})).await;
+    revoked.get("/api/v1/users").await.expect_status(200);
+    let admin = engine.admin().await;
+    let request = admin.request(Method::DELETE, &format!("/api/v1/api-keys/{id}"));
+    admin.send(request).await.expect_status(200);
+    let ended = engine.sign_in_again(Role::Admin).await;
+    ended.post("/api/v1/auth/logout", &json!({})).await.expect_status(204);
+    for client in [&revoked, &ended] {
+        let refused =
+            || async { (client.get("/api/v1/auth/me").await.status == 401).then_some(()) };
+        until("revoked", Duration::from_secs(1), refused).await;
+    }
+    callers.push(Caller::Refused("a revoked key", revoked));
+    callers.push(Caller::Refused("a token of a session that was ended", ended));
+    callers.extend(PEOPLE.map(Caller::Person));
+    callers.push(Caller::Key(key(engine, "client", json!({})).await.1));
+    let scope = json!({"models": ["no-such-model"], "routes": [ITS_ROUTE]});
+    callers.push(Caller::ScopedKey(key(engine, "admin", scope).await.1));
+    callers
+}
+
+impl Caller {
+    /// The exact status that it must get.
+    fn expects(&self, method: &str, path: &str, whom: For, allowed: u16) -> u16 {
+        let refused = match self {
+            Self::Refused(..) => Some(401),
+            Self::Nobody => whom.refuses(None),
+            Self::Person(role) => whom.refuses(Some(*role)),
+            // What ends or changes a session takes one.
+            Self::Key(_) if path.ends_with("/logout") => Some(403),
+            Self::Key(_) => whom.refuses(Some(Role::Client)),
+            Self::ScopedKey(_) if whom == Anyone => None,
+            Self::ScopedKey(_) => (format!("{method} {path}") != ITS_ROUTE).then_some(403),
+        };
+        refused.unwrap_or(allowed)
+    }
+
+    async fn client(&self, engine: &Engine, path: &str) -> Client {
+        match self {
+            Self::Nobody => engine.anonymous(),
+            // Whoever signs out needs a session to lose.
+            Self::Person(role) if path.ends_with("/logout") => engine.sign_in_again(*role).await,
+            Self::Person(role) => engine.sign_in_as(*role).await,
+            Self::Refused(_, client) | Self::Key(client) | Self::ScopedKey(client) => {
+                client.clone()
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Nobody => "nobody".to_owned(),
+            Self::Refused(what, _) => (*what).to_owned(),
+            Self::Person(role) => role.as_str().to_owned(),
+            Self::Key(_) => "a client's key".to_owned(),
+            Self::ScopedKey(_) => "a scoped key".to_owned(),
+        }
+    }
+}
+
+async fn every_route_is_for_whom_the_table_says(topology: Topology) {
+    let engine = &Engine::start(Setup::new(topology)).await;
+    let mut wrong = Vec::new();
+    for caller in callers(engine, topology).await {
+        for (method, path, whom, allowed) in TABLE {
+            let filled = path
+                .replace("{model}", "no-such-model")
+                .replace("{version}", "1")
+                .replace("{alias}", "champion")
+                .replace("{username}", "no-such-user")
+                .replace("{id}", "01990000-0000-7000-8000-000000000000");
+            let client = caller.client(engine, path).await;
             let verb: Method = method.parse().unwrap();
             let mut request = client.request(verb, &filled);
             if *method != "GET" {
@@ -146,19 +238,69 @@ async fn every_route_is_for_whom_the_table_says(topology: Topology) {
             // The face that all of the API shares; `/v2` has one of its own.
             request = request.header("accept", "application/problem+json");
             let answer = client.send(request).await;
-            let what = format!("{method} {path} as {role:?}: {} {}", answer.status, answer.text());
-            match whom.refuses(*role) {
-                Some(status) => {
-                    assert_eq!(answer.status, status, "{what}");
-                    let code = if status == 401 { "unauthenticated" } else { "forbidden" };
-                    answer.expect_problem(status, code, &[]);
-                }
-                None => assert!(![401, 403, 500].contains(&answer.status), "{what}"),
+            let expected = match (topology, *path) {
+                // nginx keeps it to itself.
+                (Topology::Distributed, "/metrics") => 404,
+                _ => caller.expects(method, path, *whom, *allowed),
+            };
+            if answer.status != expected {
+                let who = caller.name();
+                wrong.push(format!(
+                    "{method} {path} by {who}: {} instead of {expected}: {}",
+                    answer.status,
+                    answer.text()
+                ));
+                continue;
             }
-            let asks = answer.header("www-authenticate");
-            assert_eq!(answer.status == 401, asks.starts_with("Bearer"), "{what}");
+            let challenge = answer.header("www-authenticate");
+            match answer.status {
+                401 => {
+                    answer.expect_problem(401, "unauthenticated", &[]);
+                    assert!(challenge.starts_with("Bearer realm="), "{challenge}");
+                }
+                403 => {
+                    answer.expect_problem(403, "forbidden", &[]);
+                    assert!(challenge.contains("insufficient_scope"), "{challenge}");
+                }
+                _ => assert_eq!(challenge, ""),
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    a_scope_holds_for_models(engine).await;
+}
+
+/// The scoped key's one route, for another model than its own.
+async fn a_scope_holds_for_models(engine: &Engine) {
+    let scope = json!({"models": ["mine"]});
+    let (_, client) = key(engine, "engineer", scope).await;
+    let body = json!({"name": "theirs"});
+    client.post("/api/v1/models", &body).await.expect_problem(403, "forbidden", &["theirs"]);
+    let admin = engine.admin().await;
+    admin.post("/api/v1/models", &body).await.expect_status(201);
+    client.post("/api/v1/models", &json!({"name": "mine"})).await.expect_status(201);
+    let models = client.get("/api/v1/models").await.expect_status(200).json();
+    let names: Vec<_> = models["models"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+    assert_eq!(names, ["mine"], "it sees its own alone");
+    for (method, path) in [
+        (Method::GET, "/api/v1/models/theirs"),
+        (Method::GET, "/api/v1/models/theirs/versions"),
+        (Method::GET, "/api/v1/models/theirs/versions/1"),
+        (Method::GET, "/api/v1/models/theirs/route"),
+        (Method::GET, "/api/v1/models/theirs/policy"),
+        (Method::GET, "/api/v1/models/theirs/metrics-summary"),
+        (Method::POST, "/api/v1/models/theirs/predict"),
+        (Method::POST, "/v2/models/theirs/infer"),
+        (Method::GET, "/v2/models/theirs"),
+        (Method::POST, "/v2/repository/models/theirs/load"),
+        (Method::POST, "/api/v1/models/theirs/versions"),
+    ] {
+        let request = client.request(method.clone(), path).json(&json!({"features": [1]}));
+        let answer = client.send(request).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text());
+    }
+    let index = client.post("/v2/repository/index", &json!({})).await.expect_status(200).json();
+    assert_eq!(index, json!([]), "no version of its own, and none of theirs");
 }
 
 async fn internal_endpoints_want_a_token(topology: Topology) {

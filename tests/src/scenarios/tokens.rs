@@ -20,33 +20,59 @@ scenarios!(
 );
 
 /// The engine's own signing key.
-fn signing_key(engine: &Engine, topology: Topology) -> EncodingKey {
+pub(super) fn signing_key(engine: &Engine, topology: Topology) -> EncodingKey {
     let place = match topology {
         Topology::Embedded => "data",
         Topology::Distributed => "auth",
     };
     let folder: PathBuf = engine.folder().join(place).join("keys/signing");
-    let path = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    // The oldest, which is the first that is published.
+    let path = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).min().unwrap();
     let pem = std::fs::read_to_string(path).unwrap();
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     EncodingKey::from_ed_der(&STANDARD.decode(body).unwrap())
 }
 
-async fn first_key(engine: &Engine) -> Value {
+pub(super) async fn first_key(engine: &Engine) -> Value {
     engine.anonymous().get("/.well-known/jwks.json").await.expect_status(200).json()["keys"][0]
         .clone()
 }
 
 /// What a good token of an admin says.
-async fn claims(engine: &Engine) -> Value {
+pub(super) async fn claims(engine: &Engine) -> Value {
     let client = engine.admin().await;
     let payload = client.token().split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-async fn header(engine: &Engine, algorithm: Algorithm) -> Header {
+pub(super) async fn header(engine: &Engine, algorithm: Algorithm) -> Header {
     let kid = first_key(engine).await["kid"].as_str().unwrap().to_owned();
     Header { kid: Some(kid), ..Header::new(algorithm) }
+}
+
+/// Tokens that prove nothing, each with what is wrong with it.
+pub(super) async fn forged(engine: &Engine, topology: Topology) -> Vec<(&'static str, String)> {
+    let good = claims(engine).await;
+    let key = signing_key(engine, topology);
+    let ours = header(engine, Algorithm::EdDSA).await;
+    let mut expired = good.clone();
+    expired["exp"] = json!(good["iat"].as_i64().unwrap() - 60);
+    let admin = engine.admin().await;
+    let mut signature: Vec<char> = admin.token().chars().collect();
+    // Not the last one, of which some bits mean nothing.
+    let place = signature.len() - 10;
+    signature[place] = if signature[place] == 'A' { 'B' } else { 'A' };
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let none = json!({"alg": "none", "typ": "JWT", "kid": ours.kid});
+    let public = first_key(engine).await["x"].as_str().unwrap().to_owned();
+    let symmetric = header(engine, Algorithm::HS256).await;
+    let secret = EncodingKey::from_secret(&URL_SAFE_NO_PAD.decode(public).unwrap());
+    vec![
+        ("an expired token", encode(&ours, &expired, &key).unwrap()),
+        ("a wrong signature", signature.into_iter().collect()),
+        ("`alg: none`", format!("{}.{}.", part(&none), part(&good))),
+        ("HS256 with the public key", encode(&symmetric, &good, &secret).unwrap()),
+    ]
 }
 
 async fn refused(engine: &Engine, token: &str, words: &[&str]) {

@@ -133,9 +133,10 @@ fn credential(request: &ServiceRequest) -> Result<Option<&str>, ApiError> {
     let (bearer, key) = (headers.get(header::AUTHORIZATION), headers.get(API_KEY));
     match (bearer, key) {
         (None, None) => Ok(None),
-        (Some(_), Some(_)) => {
-            refuse(ErrorCode::BadRequest, "send either `Authorization` or `X-API-Key`, not both")
-        }
+        (Some(_), Some(_)) => refuse(
+            ErrorCode::Unauthenticated,
+            "credentials refused: send either `Authorization` or `X-API-Key`, not both",
+        ),
         (None, Some(key)) => match key.to_str() {
             Ok(key) if key.starts_with("key_") => Ok(Some(key.trim())),
             _ => refuse(ErrorCode::Unauthenticated, "API key refused: it must begin with `key_`"),
