@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cache;
+mod credentials;
 mod docs;
 mod edge;
 mod encryption;

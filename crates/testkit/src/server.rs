@@ -200,6 +200,11 @@ fn target_folder() -> PathBuf {
     if folder.ends_with("deps") { folder.parent().unwrap().to_owned() } else { folder.to_owned() }
 }
 
+/// One of our programs, as it was built with the test.
+pub fn program(name: &str) -> PathBuf {
+    target_folder().join(name)
+}
+
 /// A path in the folder `target`.
 pub fn target(path: &str) -> PathBuf {
     target_folder().parent().unwrap().join(path)

@@ -23,15 +23,15 @@ use door::Door;
 #[derive(Debug, Args)]
 pub struct Place {
     /// A running engine, such as `http://127.0.0.1:8000`. Without it, the stores of the settings.
-    #[arg(long, env = "ENGINE_URL")]
+    #[arg(long, env = "ENGINE_URL", global = true)]
     url: Option<String>,
     /// An admin's token or API key for that engine.
-    #[arg(long, env = "ENGINE_TOKEN", hide_env_values = true, requires = "url")]
+    #[arg(long, env = "ENGINE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
     #[command(flatten)]
     arguments: Arguments,
     /// Print JSON instead of a table.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Users and API keys.
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Bytes, Data, Json, Path};
 use actix_web::{HttpResponse, Responder};
 use contracts::ApiError;
 use contracts::FieldError;
@@ -13,6 +13,7 @@ use runtime::http::{Caller, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::v2::optional;
 use crate::Gateway;
 
 /// How an API key is replaced.
@@ -81,14 +82,14 @@ pub(super) async fn create_api_key(
 }
 
 /// Makes an API key in the place of this one, which is good for a while yet.
-#[utoipa::path(post, path = "/api/v1/api-keys/{id}/rotate", tag = "auth", params(("id" = String, Path)), request_body = Rotation, responses((status = 201, body = ShownKey)))]
+#[utoipa::path(post, path = "/api/v1/api-keys/{id}/rotate", tag = "auth", params(("id" = String, Path)), request_body = Option<Rotation>, responses((status = 201, body = ShownKey)))]
 pub(super) async fn rotate_api_key(
     gateway: Data<Gateway>,
     Caller(call): Caller,
     id: Path<String>,
-    rotation: Option<Json<Rotation>>,
+    body: Bytes,
 ) -> Result<impl Responder, Problem> {
-    let overlap_s = rotation.and_then(|Json(rotation)| rotation.overlap_s);
+    let Rotation { overlap_s } = optional(&body)?;
     let request = RotateKey { id: id.into_inner(), overlap_s };
     Ok(HttpResponse::Created().json(gateway.deps.auth.rotate_api_key(call, request).await?))
 }

@@ -98,5 +98,5 @@ fn moment(name: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, Ap
 
 fn bad(name: &str, value: &str, must_be: &str) -> ApiError {
     let what = format!("query: `{name}` must be {must_be}, got `{}`", value.escape_debug());
-    ApiError::new(ErrorCode::BadRequest, what)
+    ApiError::new(ErrorCode::Unprocessable, what)
 }

@@ -1,12 +1,13 @@
 //! Signing in and out.
 
 use actix_web::http::header;
-use actix_web::web::{Data, Json};
+use actix_web::web::{Bytes, Data, Json};
 use actix_web::{HttpResponse, Responder};
 use contracts::auth::{ChangePassword, Jwks, Refresh, SignIn, SignOut, Token};
 use domain::Principal;
 use runtime::http::{Caller, Problem};
 
+use super::v2::optional;
 use crate::Gateway;
 
 /// Signs in by user name and password. The token goes into `Authorization: Bearer`; the refresh token
@@ -31,13 +32,13 @@ pub(super) async fn refresh(
 }
 
 /// Ends the session, or with `everywhere` all of the user's. Its tokens are refused within a second.
-#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "auth", request_body = SignOut, responses((status = 204)))]
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "auth", request_body = Option<SignOut>, responses((status = 204)))]
 pub(super) async fn logout(
     gateway: Data<Gateway>,
     Caller(call): Caller,
-    request: Option<Json<SignOut>>,
+    body: Bytes,
 ) -> Result<impl Responder, Problem> {
-    let request = request.map(Json::into_inner).unwrap_or_default();
+    let request: SignOut = optional(&body)?;
     gateway.deps.auth.sign_out(call, request).await?;
     Ok(HttpResponse::NoContent())
 }

@@ -364,7 +364,7 @@ fn parse(path: &(String, String)) -> Result<(ModelName, VersionId), ApiError> {
 }
 
 /// A body that may be left out.
-fn optional<T: Default + for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn optional<T: Default + for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, ApiError> {
     if matches!(body.trim_ascii(), b"" | b"null") {
         return Ok(T::default());
     }

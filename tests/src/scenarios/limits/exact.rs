@@ -40,8 +40,10 @@ fn a_limit_is_exact_across_gateways() {
 async fn tried(trial: Trial) {
     let mut setup = Setup::new(Topology::Distributed);
     (setup.gateways, setup.replicas, setup.routers) = (trial.gateways, 1, 1);
-    let policy = json!([{"name": "exact", "per": ["client"], "quota": RATE as u32, "window_s": 1,
-        "burst": BURST as u32, "routes": ["GET /api/v1/auth/me"]}]);
+    let (quota, burst) = (20_u32, 5_u32);
+    assert_eq!((f64::from(quota), f64::from(burst)), (RATE, BURST));
+    let policy = json!([{"name": "exact", "per": ["client"], "quota": quota, "window_s": 1,
+        "burst": burst, "routes": ["GET /api/v1/auth/me"]}]);
     setup.set(POLICIES, &policy.to_string());
     // This is about a store that answers; a busy machine may take longer than the default.
     setup.set("ENGINE__GATEWAY__LIMITS__STORE_TIMEOUT_MS", "5000");
@@ -114,6 +116,7 @@ async fn tried(trial: Trial) {
 /// Sends twice the limit, evenly and whatever becomes of it, to one gateway after the other. Tells
 /// how many were accepted, and how late the latest was sent.
 async fn send(doors: Vec<Client>, began: Instant, seconds: f64) -> (f64, Duration) {
+    #[expect(clippy::cast_possible_truncation, reason = "some thousands")]
     let count = (2.0 * RATE * seconds) as u32;
     let step = Duration::from_secs_f64(0.5 / RATE);
     let mut sent = Vec::new();
