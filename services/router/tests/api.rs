@@ -154,6 +154,12 @@ async fn start_with(
     Ok(Test { router: router::api(&service), replicas, process, folder })
 }
 
+/// The version that an answer names.
+fn version_in(body: &[u8]) -> String {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    body["model_version"].as_str().unwrap().to_owned()
+}
+
 fn call(role: Role) -> Call {
     let mut call = Call::service("test", Duration::from_secs(10));
     call.principal = Some(Principal::user(role.as_str(), "t", role));
@@ -212,7 +218,7 @@ async fn the_first_version_gets_the_route_and_later_ones_do_not() {
     let route = test.router.route(call(Role::Client), "iris".parse().unwrap()).await.unwrap();
     assert_eq!((route.generation, route.arms.len()), (1, 1));
     let answer = test.predict(None).await.unwrap();
-    assert_eq!(answer.body, "{\"model_version\":\"1\"}");
+    assert_eq!(version_in(&answer.body), "1");
 }
 
 #[tokio::test]
@@ -257,9 +263,9 @@ async fn a_unit_keeps_its_version_and_the_record_says_why() {
     test.upload().await.unwrap();
     test.put(&[(1, 50.0), (2, 50.0)], None).await.unwrap();
     for unit in ["a", "b", "c", "d"] {
-        let first = test.predict(Some(unit)).await.unwrap().body;
+        let first = version_in(&test.predict(Some(unit)).await.unwrap().body);
         for _ in 0..5 {
-            assert_eq!(test.predict(Some(unit)).await.unwrap().body, first);
+            assert_eq!(version_in(&test.predict(Some(unit)).await.unwrap().body), first);
         }
     }
     assert_eq!(test.predict(Some(&"x".repeat(300))).await.unwrap_err().errors[0].pointer, "#/unit");
@@ -368,7 +374,7 @@ async fn a_router_that_starts_while_the_store_is_down_serves_what_it_knew() {
     tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
     let test = start_with(folder, 1, absent().await).await.unwrap();
     let answer = test.predict(None).await.unwrap();
-    assert_eq!(answer.body, "{\"model_version\":\"1\"}");
+    assert_eq!(version_in(&answer.body), "1");
     let readiness = test.router.readiness(call(Role::Client)).await.unwrap();
     assert!(readiness.degraded, "{readiness:?}");
     let text = &readiness.checks["relational store"];
