@@ -1,7 +1,7 @@
 //! The auth service: users, tokens, keys.
 
 use async_trait::async_trait;
-use domain::{PrincipalKind, Revocation, Role, Scope, User, UserId};
+use domain::{Principal, PrincipalKind, Revocation, Role, Scope, User, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -178,6 +178,19 @@ pub struct Claims {
     /// What of that it may use.
     #[serde(default)]
     pub scope: Scope,
+}
+
+impl From<Claims> for Principal {
+    fn from(claims: Claims) -> Self {
+        Self {
+            id: claims.sub,
+            name: claims.name,
+            kind: claims.kind,
+            role: claims.role,
+            scope: claims.scope,
+            session: claims.sid,
+        }
+    }
 }
 
 /// Public keys, as RFC 7517 has them.

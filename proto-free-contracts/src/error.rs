@@ -162,6 +162,35 @@ impl ApiError {
     }
 }
 
+/// Values at fault, found so far, to be told all at once.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<FieldError>);
+
+impl Faults {
+    /// Faults told of one request at most.
+    pub const MOST: usize = 100;
+
+    /// One more.
+    pub fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        if !self.full() {
+            self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        }
+    }
+
+    /// Whether more would not be told.
+    pub fn full(&self) -> bool {
+        self.0.len() >= Self::MOST
+    }
+
+    /// `Ok` if there are none.
+    ///
+    /// # Errors
+    /// `unprocessable` with all that were found.
+    pub fn check(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::fields(self.0)) }
+    }
+}
+
 impl From<InvalidId> for ApiError {
     fn from(error: InvalidId) -> Self {
         Self::new(ErrorCode::BadRequest, error.to_string())

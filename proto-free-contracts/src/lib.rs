@@ -20,7 +20,7 @@ pub use auth::AuthApi;
 pub use call::{Call, Deadline, TraceContext};
 pub use drift::DriftApi;
 pub use endpoint::{Endpoint, Framed, Wire};
-pub use error::{ApiError, ErrorCode, FieldError};
+pub use error::{ApiError, ErrorCode, Faults, FieldError};
 pub use feedback::FeedbackApi;
 pub use inference::InferenceApi;
 pub use router::RouterApi;

@@ -167,6 +167,26 @@ pub struct AuditRow {
     pub seal: String,
 }
 
+/// Which entries of the trail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct AuditFilter {
+    /// Only those after this place.
+    pub after: u64,
+    /// Only those before this place, newest first.
+    pub newest_before: Option<u64>,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub from: Option<OffsetDateTime>,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub to: Option<OffsetDateTime>,
+    pub actor: Option<String>,
+    /// The action, or its beginning up to a dot.
+    pub action: Option<String>,
+    pub target: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

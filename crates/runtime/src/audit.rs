@@ -8,6 +8,7 @@ use contracts::auth::Entries;
 use contracts::{AuthApi, Call};
 use domain::{Actor, AuditEntry, AuditOutcome, AuditQueue, Clock, Principal, RequestId};
 use serde_json::Value;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 /// Entries sent at once.
@@ -41,19 +42,60 @@ pub struct Change {
     pub after: Value,
 }
 
+impl Change {
+    /// The entry of what was done in this call.
+    pub fn entry(self, call: &Call, now: OffsetDateTime) -> AuditEntry {
+        let value = |value: Value| (!value.is_null()).then_some(value);
+        AuditEntry {
+            at: now,
+            actor: call.principal.as_ref().map(Actor::from),
+            client: call.client,
+            request_id: call.request_id.clone(),
+            action: self.action.to_owned(),
+            target: self.target,
+            outcome: AuditOutcome::Done,
+            reason: self.reason,
+            before: value(self.before),
+            after: value(self.after),
+            count: 1,
+        }
+    }
+}
+
 /// What somebody was not allowed to do.
 #[derive(Debug)]
 pub struct Refusal<'a> {
+    /// What was tried.
+    pub action: &'static str,
     /// Who, if that is known.
     pub principal: Option<&'a Principal>,
     /// From where.
     pub client: Option<IpAddr>,
     /// The request.
     pub request_id: &'a RequestId,
-    /// What was asked for.
+    /// On what.
     pub target: String,
     /// Why it was refused.
     pub reason: &'a str,
+}
+
+impl Refusal<'_> {
+    /// The entry of it.
+    pub fn entry(self, now: OffsetDateTime) -> AuditEntry {
+        AuditEntry {
+            at: now,
+            actor: self.principal.map(Actor::from),
+            client: self.client,
+            request_id: self.request_id.clone(),
+            action: self.action.to_owned(),
+            target: self.target,
+            outcome: AuditOutcome::Refused,
+            reason: self.reason.to_owned(),
+            before: None,
+            after: None,
+            count: 1,
+        }
+    }
 }
 
 impl Recorder {
@@ -71,38 +113,13 @@ impl Recorder {
 
     /// Puts on record what was done. If that cannot be now, it is done later: the change stands.
     pub async fn done(&self, call: &Call, change: Change) {
-        let value = |value: Value| (!value.is_null()).then_some(value);
-        self.push(AuditEntry {
-            at: self.clock.now(),
-            actor: call.principal.as_ref().map(Actor::from),
-            client: call.client,
-            request_id: call.request_id.clone(),
-            action: change.action.to_owned(),
-            target: change.target,
-            outcome: AuditOutcome::Done,
-            reason: change.reason,
-            before: value(change.before),
-            after: value(change.after),
-            count: 1,
-        });
+        self.push(change.entry(call, self.clock.now()));
         tokio::time::timeout(PATIENCE, self.send()).await.ok();
     }
 
     /// Puts on record, soon, what was refused. The same within a second is one entry that counts.
     pub fn refused(&self, refusal: Refusal<'_>) {
-        self.push(AuditEntry {
-            at: self.clock.now(),
-            actor: refusal.principal.map(Actor::from),
-            client: refusal.client,
-            request_id: refusal.request_id.clone(),
-            action: "request".to_owned(),
-            target: refusal.target,
-            outcome: AuditOutcome::Refused,
-            reason: refusal.reason.to_owned(),
-            before: None,
-            after: None,
-            count: 1,
-        });
+        self.push(refusal.entry(self.clock.now()));
     }
 
     fn push(&self, entry: AuditEntry) {

@@ -66,10 +66,18 @@ struct Verified {
 /// The token that an API key was exchanged for.
 #[derive(Clone)]
 struct Exchanged {
-    token: Arc<str>,
+    verified: Verified,
+    token: AccessToken,
     /// When another one is got, so that this one still serves if that fails.
     renew_at: Instant,
     until: Instant,
+}
+
+impl Verified {
+    fn of(claims: Claims) -> Self {
+        let (expires_at, issued_ms) = (claims.exp, claims.issued_ms);
+        Self { principal: Arc::new(claims.into()), expires_at, issued_ms }
+    }
 }
 
 impl Authenticator {
@@ -95,84 +103,79 @@ impl Authenticator {
     /// `unauthenticated` that says what is wrong with it; `unavailable` if the auth service is needed
     /// and cannot be reached.
     pub async fn verify(&self, credential: &str) -> Result<Proof, ApiError> {
-        if !credential.starts_with(API_KEY) {
-            let principal = self.verify_token(credential).await?;
-            return Ok(Proof { principal, token: AccessToken::new(credential) });
+        if credential.starts_with(API_KEY) {
+            return self.verify_key(credential).await;
         }
-        let token = self.exchange(credential).await?;
-        match self.verify_token(&token).await {
-            Ok(principal) => Ok(Proof { principal, token: AccessToken::new(&*token) }),
-            // It was revoked or is over: the auth service says which answer to give.
-            Err(_) => {
-                self.exchanged().remove(&digest(credential));
-                let token = self.exchange(credential).await?;
-                let principal = self.verify_token(&token).await?;
-                Ok(Proof { principal, token: AccessToken::new(&*token) })
-            }
+        let digest = digest(credential);
+        let known =
+            self.verified.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        let verified = match known {
+            Some(known) => known,
+            None => self.remember(digest, self.check(credential).await?),
+        };
+        self.prove(verified, AccessToken::new(credential))
+    }
+
+    /// The proof, if it is still good.
+    fn prove(&self, verified: Verified, token: AccessToken) -> Result<Proof, ApiError> {
+        if verified.expires_at + self.leeway_s <= self.clock.now().unix_timestamp() {
+            return Err(expired());
+        }
+        if self.revoked.is(&verified.principal, verified.issued_ms) {
+            return Err(refused("it was revoked: sign in again with `POST /api/v1/auth/token`"));
+        }
+        Ok(Proof { principal: verified.principal, token })
+    }
+
+    async fn verify_key(&self, key: &str) -> Result<Proof, ApiError> {
+        let digest = digest(key);
+        let now = Instant::now();
+        let known = self.exchanged().get(&digest).cloned();
+        // What was revoked or is over proves nothing: then the auth service says which answer to
+        // give.
+        let known = known.and_then(|known| {
+            let proof = self.prove(known.verified, known.token).ok()?;
+            (now < known.until).then_some((proof, known.renew_at))
+        });
+        match known {
+            Some((proof, renew_at)) if now < renew_at => Ok(proof),
+            known => match self.exchange(digest, key, now).await {
+                // It is still good, and is tried again with the next request.
+                Err(error) if error.code.status() >= 500 => {
+                    known.map(|(proof, _)| proof).ok_or(error)
+                }
+                answer => answer,
+            },
         }
     }
 
-    async fn exchange(&self, key: &str) -> Result<Arc<str>, ApiError> {
-        let digest = digest(key);
-        let known = self.exchanged().get(&digest).cloned();
-        let now = Instant::now();
-        if let Some(known) = &known
-            && now < known.renew_at
-        {
-            return Ok(Arc::clone(&known.token));
-        }
+    /// Gets a token for an API key, and remembers it.
+    async fn exchange(&self, digest: [u8; 32], key: &str, now: Instant) -> Result<Proof, ApiError> {
         let call = Call::service("keys", PATIENCE);
-        match self.auth.exchange_key(call, KeySignIn { key: key.to_owned() }).await {
-            Ok(answer) => {
-                let good_for = Duration::from_secs(answer.expires_in);
-                let (renew_at, until) = (now + good_for / 2, now + good_for);
-                let token: Arc<str> = answer.access_token.into();
-                let mut exchanged = self.exchanged();
-                if exchanged.len() >= self.cache {
-                    exchanged.retain(|_, known| now < known.until);
-                }
-                if exchanged.len() < self.cache {
-                    let token = Arc::clone(&token);
-                    exchanged.insert(digest, Exchanged { token, renew_at, until });
-                }
-                Ok(token)
-            }
-            Err(error) => match known {
-                // It is still good, and is tried again with the next request.
-                Some(known) if error.code.status() >= 500 && now < known.until => Ok(known.token),
-                _ => Err(error),
-            },
+        let answer = self.auth.exchange_key(call, KeySignIn { key: key.to_owned() }).await?;
+        let verified = Verified::of(self.check(&answer.access_token).await?);
+        let token = AccessToken::new(answer.access_token);
+        let good_for = Duration::from_secs(answer.expires_in);
+        let (renew_at, until) = (now + good_for / 2, now + good_for);
+        let mut exchanged = self.exchanged();
+        if exchanged.len() >= self.cache {
+            exchanged.retain(|_, known| now < known.until);
         }
+        if exchanged.len() < self.cache {
+            let (verified, token) = (verified.clone(), token.clone());
+            exchanged.insert(digest, Exchanged { verified, token, renew_at, until });
+        }
+        drop(exchanged);
+        self.prove(verified, token)
     }
 
     fn exchanged(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Exchanged>> {
         self.exchanged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn verify_token(&self, token: &str) -> Result<Arc<Principal>, ApiError> {
-        let digest = digest(token);
+    fn remember(&self, digest: [u8; 32], claims: Claims) -> Verified {
+        let verified = Verified::of(claims);
         let now = self.clock.now().unix_timestamp();
-        let known =
-            self.verified.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
-        let known = match known {
-            Some(known) => known,
-            None => self.remember(digest, self.check(token).await?, now),
-        };
-        if known.expires_at + self.leeway_s <= now {
-            return Err(expired());
-        }
-        if self.revoked.is(&known.principal, known.issued_ms) {
-            return Err(refused("it was revoked: sign in again with `POST /api/v1/auth/token`"));
-        }
-        Ok(known.principal)
-    }
-
-    fn remember(&self, digest: [u8; 32], claims: Claims, now: i64) -> Verified {
-        let verified = Verified {
-            expires_at: claims.exp,
-            issued_ms: claims.issued_ms,
-            principal: Arc::new(principal_of(claims)),
-        };
         let mut cache = self.verified.write().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= self.cache {
             cache.retain(|_, verified| verified.expires_at > now);
@@ -267,6 +270,7 @@ impl Authenticator {
                     let mut keys = self.keys.write().await;
                     if keys.by_id.keys().any(gone) {
                         self.verified.write().unwrap_or_else(PoisonError::into_inner).clear();
+                        self.exchanged().clear();
                     }
                     *keys = Keys { by_id, asked_at: keys.asked_at };
                 }
@@ -278,17 +282,6 @@ impl Authenticator {
 
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
-}
-
-fn principal_of(claims: Claims) -> Principal {
-    Principal {
-        id: claims.sub,
-        name: claims.name,
-        kind: claims.kind,
-        role: claims.role,
-        scope: claims.scope,
-        session: claims.sid,
-    }
 }
 
 fn refused(why: &str) -> ApiError {

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy, PredictionId,
-    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
+    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::observed;
 use crate::ports::{
-    Accounts, AuditFilter, AuditTrail, Credentials, FeedbackStore, PredictionLog, Registry, Routes,
+    Accounts, AuditTrail, Credentials, FeedbackStore, PredictionLog, Registry, Routes,
 };
 use crate::stores::{self, Check, Documents, Relational};
 

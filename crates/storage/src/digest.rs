@@ -1,15 +1,11 @@
 //! The SHA-256 that an artefact is found by, in lower-case hex.
 
+use domain::hex;
 use sha2::{Digest as _, Sha256};
 
 /// The digest of these bytes.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        hex.extend(char::from_digit(u32::from(byte >> 4), 16));
-        hex.extend(char::from_digit(u32::from(byte & 15), 16));
-    }
-    hex
+    hex(&Sha256::digest(bytes))
 }
 
 /// The folder and the file that the bytes with this digest lie in; `None` if it is no digest, so

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::metrics as names;
 use domain::{
-    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy, PredictionId,
-    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
+    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -18,9 +18,8 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditFilter, AuditTrail, Begun, Claim, Credentials,
-    FeedbackStore, Idempotency, Limits, Listener, PredictionLog, Registry, ResponseCache, Routes,
-    Take, Taken,
+    Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, FeedbackStore,
+    Idempotency, Limits, Listener, PredictionLog, Registry, ResponseCache, Routes, Take, Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy, PredictionId,
-    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
+    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 
@@ -57,22 +57,6 @@ pub trait AuditTrail: Send + Sync {
     async fn head(&self) -> Result<Option<(u64, String)>, StoreError>;
     /// Rows in order, `limit` at most.
     async fn page(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, StoreError>;
-}
-
-/// Which rows of the trail.
-#[derive(Debug, Clone, Default)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct AuditFilter {
-    /// Only those after this place.
-    pub after: u64,
-    /// Only those before this place, newest first.
-    pub newest_before: Option<u64>,
-    pub from: Option<OffsetDateTime>,
-    pub to: Option<OffsetDateTime>,
-    pub actor: Option<String>,
-    /// The action, or its beginning up to a dot.
-    pub action: Option<String>,
-    pub target: Option<String>,
 }
 
 /// Models and their versions.

@@ -8,6 +8,7 @@ use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut as _, Aes256Gcm, Key, KeyInit as _, Nonce, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::hex;
 use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;
@@ -105,7 +106,7 @@ impl Sealing {
             .and_then(|(id, (nonce, rest))| Some((id, nonce, rest.split_last_chunk::<TAG>()?)));
         let Some((id, nonce, (body, tag))) = parts else { return Opened::Damaged };
         let Some(index) = self.keys.iter().position(|key| key.id == *id) else {
-            return Opened::NoKey(id.iter().map(|byte| format!("{byte:02x}")).collect());
+            return Opened::NoKey(hex(id));
         };
         let Some(key) = self.keys.get(index) else { return Opened::Damaged };
         let mut bytes = body.to_vec();

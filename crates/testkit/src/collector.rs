@@ -126,5 +126,5 @@ fn texts(attributes: Vec<KeyValue>) -> Vec<(String, String)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    domain::hex(bytes)
 }

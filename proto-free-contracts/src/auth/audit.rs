@@ -1,8 +1,7 @@
 //! The audit trail, as services tell it to each other and to the public.
 
-use domain::{AuditEntry, SealedEntry};
+use domain::{AuditEntry, AuditFilter, SealedEntry};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// Entries for the audit trail.
@@ -12,22 +11,12 @@ pub struct Entries {
     pub entries: Vec<AuditEntry>,
 }
 
-/// Which entries of the audit trail.
+/// A page of the audit trail.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-#[expect(missing_docs, reason = "the public query says it")]
 pub struct AuditQuery {
-    pub after: u64,
-    /// Newest first, before this place.
-    pub newest_before: Option<u64>,
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub from: Option<OffsetDateTime>,
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub to: Option<OffsetDateTime>,
-    pub actor: Option<String>,
-    pub action: Option<String>,
-    pub target: Option<String>,
+    /// Which entries.
+    pub filter: AuditFilter,
+    /// How many at most.
     pub limit: u32,
 }
 

@@ -3,14 +3,15 @@
 use contracts::auth::{
     ApiKeyList, ApiKeyView, KeySignIn, NewApiKey, RevokeKey, RotateKey, ShownKey, Token,
 };
-use contracts::{ApiError, Call, FieldError};
+use contracts::{ApiError, Call, Faults};
 use domain::{ApiKey, Credential, CredentialKind, Principal, PrincipalKind, Role};
+use runtime::audit::Change;
 use serde_json::{Value, json};
 use storage::StoreError;
 use time::{Duration, OffsetDateTime};
 
 use crate::service::{Auth, is_name};
-use crate::trail::Change;
+use crate::users::{NAME_RULE, ROLE_RULE};
 use crate::{AuthError, random, secrets};
 
 const PREFIX: &str = "key_";
@@ -84,22 +85,17 @@ impl Auth {
         let admin = call.require(&[Role::Admin])?;
         let NewApiKey { name, role, scope, expires_at } = request;
         let now = self.deps.clock.now();
-        let mut errors = Vec::new();
-        let mut refuse = |pointer: &str, detail: &str| {
-            errors.push(FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() });
-        };
+        let mut faults = Faults::default();
         if !is_name(&name) {
-            refuse("#/name", "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`");
+            faults.add("#/name", NAME_RULE);
         }
         if role == Role::Service {
-            refuse("#/role", "must not be `service`, which is for the engine's own");
+            faults.add("#/role", ROLE_RULE);
         }
         if expires_at.is_some_and(|at| at <= now) {
-            refuse("#/expires_at", "must be in the future");
+            faults.add("#/expires_at", "must be in the future");
         }
-        if !errors.is_empty() {
-            return Err(ApiError::fields(errors).into());
-        }
+        faults.check()?;
         let (secret, digest) = secrets::make()?;
         let key = ApiKey {
             id: random::id(PREFIX)?,
@@ -118,7 +114,7 @@ impl Auth {
         self.deps.credentials.put(Credential::ApiKey(key.clone())).await?;
         let (target, after) = (format!("api_key:{}", key.id), told(&key));
         self.trail
-            .done(call, Change { action: "api_key.create", target, after, ..Change::none() })
+            .done(call, Change { action: "api_key.create", target, after, ..Change::default() })
             .await;
         Ok(shown(key, &secret))
     }
@@ -165,7 +161,8 @@ impl Auth {
         self.deps.credentials.put(Credential::ApiKey(replaced.clone())).await?;
         self.known_keys.forget(&old.id);
         let (target, before, after) = (format!("api_key:{}", old.id), told(&old), told(&replaced));
-        let change = Change { action: "api_key.rotate", target, before, after };
+        let change =
+            Change { action: "api_key.rotate", target, before, after, ..Change::default() };
         self.trail.done(call, change).await;
         Ok(shown(new, &secret))
     }
@@ -185,7 +182,8 @@ impl Auth {
         self.deps.credentials.put(Credential::ApiKey(key.clone())).await?;
         self.known_keys.forget(&key.id);
         let (target, before, after) = (format!("api_key:{}", key.id), told(&old), told(&key));
-        let change = Change { action: "api_key.revoke", target, before, after };
+        let change =
+            Change { action: "api_key.revoke", target, before, after, ..Change::default() };
         self.trail.done(call, change).await;
         Ok(key.into())
     }

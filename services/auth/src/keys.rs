@@ -11,11 +11,11 @@ use ed25519_dalek::pkcs8::{self, DecodePrivateKey as _, EncodePrivateKey as _};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use sha2::{Digest as _, Sha256};
 
-use crate::{AuthError, random};
+use crate::{AuthError, random, secrets};
 
 mod file;
 
-/// The fewest characters of a service secret.
+/// The fewest characters of a secret in a file.
 const SECRET_LENGTH: usize = 32;
 
 /// The keys that tokens are signed and verified with.
@@ -83,17 +83,17 @@ impl Keys {
         self.files.last().map_or(0, |(_, made_at)| *made_at)
     }
 
-    /// Removes the keys of which no token is about any more.
-    pub(crate) fn retire(&self, times: KeyTimes) -> Result<(), AuthError> {
-        let Some((_, made_at)) = self.files.get(self.signing) else { return Ok(()) };
+    /// Removes the keys of which no token is about any more. Tells whether there were any.
+    pub(crate) fn retire(&self, times: KeyTimes) -> Result<bool, AuthError> {
+        let Some((_, made_at)) = self.files.get(self.signing) else { return Ok(false) };
         if made_at + times.publish_s + times.linger_s > times.now {
-            return Ok(());
+            return Ok(false);
         }
         for (path, _) in self.files.iter().take(self.signing) {
             file::remove(path)?;
             tracing::info!(path = %path.display(), "removed a signing key whose tokens are over");
         }
-        Ok(())
+        Ok(self.signing > 0)
     }
 
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, AuthError> {
@@ -127,38 +127,36 @@ fn made_at(path: &Path) -> i64 {
 
 /// Reads the key that seals the audit trail; makes it if it is not there.
 pub(crate) fn audit_key(folder: &Path) -> Result<[u8; 32], AuthError> {
-    let path = folder.join("audit.key");
-    let text = file::read_or_make(&path, || Ok(format!("{}\n", random::token()?).into_bytes()))?;
-    if text.trim_end().len() < SECRET_LENGTH {
-        let must_be = "secret of at least 32 characters";
-        return Err(AuthError::KeyFileContent { path, must_be, source: None });
-    }
-    Ok(Sha256::digest(text.trim_end()).into())
+    Ok(Sha256::digest(file_of_secret(&folder.join("audit.key"))?).into())
 }
 
 /// The secret that the services share, as a digest: comparing digests tells no length and, as
 /// nobody can choose them, no part of the secret either.
-pub(crate) struct ServiceSecret([u8; 32]);
+pub(crate) struct ServiceSecret(String);
 
 impl ServiceSecret {
     /// Reads the file; makes it if it is not there.
     pub(crate) fn open(path: &Path) -> Result<Self, AuthError> {
-        let text = file::read_or_make(path, || Ok(format!("{}\n", random::token()?).into_bytes()))?;
-        let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.chars().count() < SECRET_LENGTH {
-            let must_be = "secret of at least 32 characters";
-            let path = path.to_owned();
-            return Err(AuthError::KeyFileContent { path, must_be, source: None });
-        }
-        Ok(Self(Sha256::digest(secret).into()))
+        let secret = file_of_secret(path)?;
+        Ok(Self(secrets::digest(&secret)))
     }
 
     /// Whether this is the secret; takes the same time in any case.
     pub(crate) fn is(&self, secret: &str) -> bool {
-        let given: [u8; 32] = Sha256::digest(secret).into();
-        let differences = self.0.iter().zip(given).fold(0, |sum, (ours, its)| sum | (ours ^ its));
-        differences == 0
+        secrets::matches(secret, &self.0)
     }
+}
+
+/// Reads a file with a secret of one line; makes it if it is not there.
+fn file_of_secret(path: &Path) -> Result<String, AuthError> {
+    let text = file::read_or_make(path, || Ok(format!("{}\n", random::token()?).into_bytes()))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.chars().count() < SECRET_LENGTH {
+        let must_be = "secret of at least 32 characters";
+        let path = path.to_owned();
+        return Err(AuthError::KeyFileContent { path, must_be, source: None });
+    }
+    Ok(secret.to_owned())
 }
 
 fn public_key(key: &SigningKey) -> Jwk {

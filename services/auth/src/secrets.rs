@@ -1,6 +1,7 @@
 //! Secrets that we make: 256 random bits, of which only the digest is kept. They need no slow hash,
 //! since nobody can try 2^256 of them.
 
+use domain::hex;
 use sha2::{Digest as _, Sha256};
 
 use crate::{AuthError, random};
@@ -14,7 +15,7 @@ pub(crate) fn make() -> Result<(String, String), AuthError> {
 
 /// SHA-256, lower-case hex.
 pub(crate) fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text))
 }
 
 /// Whether the secret has this digest; takes the same time whatever part of it is right.

@@ -13,6 +13,7 @@ use contracts::auth::{
 };
 use contracts::{ApiError, AuthApi, Call, Done};
 use domain::{ApiKey, Credential, CredentialKind, Principal, Role};
+use runtime::audit::Change;
 use serde_json::json;
 use storage::StoreError;
 use time::OffsetDateTime;
@@ -22,7 +23,8 @@ use crate::known_keys::KnownKeys;
 use crate::lockout::Tries;
 use crate::passwords::Passwords;
 use crate::settings::MAX_TOKEN_TTL_S;
-use crate::trail::{Change, Trail};
+use crate::trail::Trail;
+use crate::users::NAME_RULE;
 use crate::{AuthError, Deps, Settings, random};
 
 /// The name of the user made at the first start.
@@ -113,7 +115,7 @@ impl Auth {
         match self.deps.accounts.create_user(user).await {
             Ok(()) => {
                 let target = format!("user:{ADMIN}");
-                let change = Change { action: "user.create", target, ..Change::none() };
+                let change = Change { action: "user.create", target, ..Change::default() };
                 self.trail.done(&call, change).await;
                 Ok(FirstStart::AdminCreated { username: ADMIN.to_owned(), generated_password })
             }
@@ -180,15 +182,18 @@ impl Auth {
     fn keep_keys(&self) -> Result<(), AuthError> {
         let (folder, times) =
             (&self.settings.keys_dir, times(&self.settings, self.deps.clock.now()));
-        let keys = Keys::open(folder, times)?;
+        let mut keys = Keys::open(folder, times)?;
         let life = i64::from(self.settings.signing_key_days) * 24 * 60 * 60;
         if life > 0 {
-            if keys.newest() + life <= times.now {
+            let is_due = keys.newest() + life <= times.now;
+            if is_due {
                 Keys::rotate(folder, times)?;
             }
-            keys.retire(times)?;
+            if keys.retire(times)? || is_due {
+                keys = Keys::open(folder, times)?;
+            }
         }
-        self.keys.store(Arc::new(Keys::open(folder, times)?));
+        self.keys.store(Arc::new(keys));
         Ok(())
     }
 
@@ -211,7 +216,7 @@ impl Auth {
         Ok(())
     }
 
-    async fn try_rotate_signing_key(self: &Auth, call: &Call) -> Result<Jwks, AuthError> {
+    async fn try_rotate_signing_key(&self, call: &Call) -> Result<Jwks, AuthError> {
         call.require(&[Role::Admin])?;
         let times = times(&self.settings, self.deps.clock.now());
         let folder = self.settings.keys_dir.clone();
@@ -223,7 +228,8 @@ impl Auth {
             |jwks: &Jwks| -> Vec<String> { jwks.keys.iter().map(|key| key.kid.clone()).collect() };
         let (before, after) = (json!(ids(&before)), json!(ids(&public)));
         let target = "signing_keys".to_owned();
-        let change = Change { action: "signing_key.rotate", target, before, after };
+        let change =
+            Change { action: "signing_key.rotate", target, before, after, ..Change::default() };
         self.trail.done(call, change).await;
         Ok(public)
     }
@@ -270,8 +276,7 @@ impl AuthApi for Auth {
             return Err(AuthError::WrongSecret.into());
         }
         if !is_name(&request.service) {
-            let rule = "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`";
-            return Err(ApiError::at("#/service", rule));
+            return Err(ApiError::at("#/service", NAME_RULE));
         }
         Ok(self.token(Principal::service(&request.service), None)?)
     }

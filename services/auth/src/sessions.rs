@@ -3,12 +3,12 @@
 use contracts::auth::{Refresh, SignIn, SignOut, Token};
 use contracts::{Call, Done};
 use domain::{Credential, CredentialKind, Principal, Session, User};
+use runtime::audit::Change;
 use serde_json::json;
 use storage::StoreError;
 use time::Duration;
 
 use crate::service::Auth;
-use crate::trail::Change;
 use crate::{AuthError, random, secrets};
 
 /// What a session's id begins with.
@@ -53,7 +53,7 @@ impl Auth {
         let target = format!("user:{}", user.username);
         let after = json!({"session": session.id});
         self.trail
-            .done(&call, Change { action: "session.begin", target, after, ..Change::none() })
+            .done(&call, Change { action: "session.begin", target, after, ..Change::default() })
             .await;
         self.tokens_of(principal, &session, &token)
     }
@@ -133,7 +133,7 @@ impl Auth {
             self.end_session(&caller.session).await?;
             "session.end"
         };
-        self.trail.done(call, Change { action, target, ..Change::none() }).await;
+        self.trail.done(call, Change { action, target, ..Change::default() }).await;
         Ok(Done {})
     }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use contracts::auth::{AuditFault, AuditPage, AuditQuery, AuditVerdict};
 use contracts::{ApiError, Call};
-use domain::{Actor, AuditEntry, AuditOutcome, AuditQueue, AuditRow, Clock, Role, SealedEntry};
+use domain::{AuditEntry, AuditFilter, AuditQueue, AuditRow, Clock, Role, SealedEntry, hex};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::Value;
+use runtime::audit::{Change, Refusal};
 use sha2::Sha256;
 use storage::StoreError;
-use storage::ports::{AuditFilter, AuditTrail};
+use storage::ports::AuditTrail;
 use tokio_util::sync::CancellationToken;
 
 use crate::AuthError;
@@ -24,6 +24,8 @@ const BATCH: usize = 200;
 const PAGE: u32 = 1000;
 /// The most faults that a verdict tells.
 const FAULTS: usize = 100;
+/// Characters of what somebody tried to sign in to.
+const MAX_TARGET: usize = 300;
 /// Refusals are written this often.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,21 +39,6 @@ pub(crate) struct Trail {
     last: tokio::sync::Mutex<Option<(u64, String)>>,
 }
 
-/// Something that was done.
-pub(crate) struct Change {
-    pub(crate) action: &'static str,
-    pub(crate) target: String,
-    pub(crate) before: Value,
-    pub(crate) after: Value,
-}
-
-impl Change {
-    /// Nothing yet.
-    pub(crate) fn none() -> Self {
-        Self { action: "", target: String::new(), before: Value::Null, after: Value::Null }
-    }
-}
-
 impl Trail {
     pub(crate) fn new(store: Arc<dyn AuditTrail>, clock: Arc<dyn Clock>, key: [u8; 32]) -> Self {
         Self { store, clock, key, waiting: Mutex::default(), last: tokio::sync::Mutex::default() }
@@ -59,36 +46,22 @@ impl Trail {
 
     /// Notes what was done, and writes it. If the store fails now, it is written later.
     pub(crate) async fn done(&self, call: &Call, change: Change) {
-        let value = |value: Value| (!value.is_null()).then_some(value);
-        let entry = AuditEntry {
-            before: value(change.before),
-            after: value(change.after),
-            ..self.entry(call, change.action, &change.target, AuditOutcome::Done)
-        };
-        self.add(vec![entry]);
+        self.add(vec![change.entry(call, self.clock.now())]);
         self.flush().await;
     }
 
     /// Notes what somebody was not allowed to do.
-    pub(crate) fn refused(&self, call: &Call, action: &str, target: &str, why: &AuthError) {
-        let entry = self.entry(call, action, target, AuditOutcome::Refused);
-        self.add(vec![AuditEntry { reason: why.to_string(), ..entry }]);
-    }
-
-    fn entry(&self, call: &Call, action: &str, target: &str, outcome: AuditOutcome) -> AuditEntry {
-        AuditEntry {
-            at: self.clock.now(),
-            actor: call.principal.as_ref().map(Actor::from),
+    pub(crate) fn refused(&self, call: &Call, action: &'static str, target: &str, why: &AuthError) {
+        let refusal = Refusal {
+            action,
+            principal: call.principal.as_ref(),
             client: call.client,
-            request_id: call.request_id.clone(),
-            action: action.to_owned(),
-            target: target.chars().take(300).collect(),
-            outcome,
-            reason: String::new(),
-            before: None,
-            after: None,
-            count: 1,
-        }
+            request_id: &call.request_id,
+            // A name may be any text that somebody tried.
+            target: target.chars().take(MAX_TARGET).collect(),
+            reason: &why.to_string(),
+        };
+        self.add(vec![refusal.entry(self.clock.now())]);
     }
 
     /// Takes entries in line.
@@ -174,7 +147,7 @@ impl Trail {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&mac.finalize().into_bytes())
     }
 
     /// Reads the trail, for admins; for analysts what was done to models.
@@ -188,16 +161,7 @@ impl Trail {
             let why = format!("must be 1 to {PAGE}, got `{}`", query.limit);
             return Err(ApiError::at("#/limit", why).into());
         }
-        let filter = AuditFilter {
-            after: query.after,
-            newest_before: query.newest_before,
-            from: query.from,
-            to: query.to,
-            actor: query.actor,
-            action: query.action,
-            target: query.target,
-        };
-        let rows = self.store.page(&filter, query.limit).await?;
+        let rows = self.store.page(&query.filter, query.limit).await?;
         let full = rows.len() >= usize::try_from(query.limit).unwrap_or(usize::MAX);
         let next = rows.last().filter(|_| full).map(|row| row.seq);
         let mut entries = Vec::with_capacity(rows.len());

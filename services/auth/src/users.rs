@@ -1,18 +1,19 @@
 //! Users: made, changed, listed; their own password.
 
 use contracts::auth::{ChangePassword, NewUser, Token, UserChange, UserView};
-use contracts::{ApiError, Call, Deadline, FieldError};
+use contracts::{ApiError, Call, Deadline, Faults};
 use domain::{Principal, Role, User};
+use runtime::audit::Change;
 use serde_json::{Value, json};
 use storage::StoreError;
 
 use crate::AuthError;
 use crate::service::{Auth, is_name};
 use crate::sessions::signed_in;
-use crate::trail::Change;
 
-const NAME_RULE: &str = "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`";
-const ROLE_RULE: &str = "must not be `service`, which is for the engine's own";
+/// What [`is_name`] takes.
+pub(crate) const NAME_RULE: &str = "must be 1 to 64 characters of `A-Z a-z 0-9 . _ @ -`";
+pub(crate) const ROLE_RULE: &str = "must not be `service`, which is for the engine's own";
 
 impl Auth {
     pub(crate) async fn user(
@@ -35,25 +36,23 @@ impl Auth {
     ) -> Result<UserView, AuthError> {
         let admin = call.require(&[Role::Admin])?;
         let NewUser { username, password, role, scope } = request;
-        let mut errors = Vec::new();
+        let mut faults = Faults::default();
         if !is_name(&username) {
-            errors.push(fault("#/username", NAME_RULE));
+            faults.add("#/username", NAME_RULE);
         }
         if let Some(why) = self.passwords.fault(&username, &password) {
-            errors.push(fault("#/password", &why));
+            faults.add("#/password", why);
         }
         if role == Role::Service {
-            errors.push(fault("#/role", ROLE_RULE));
+            faults.add("#/role", ROLE_RULE);
         }
-        if !errors.is_empty() {
-            return Err(ApiError::fields(errors).into());
-        }
+        faults.check()?;
         let user = self.user(&username, password, role, &admin.name, call.deadline).await?;
         let user = User { scope, ..user };
         self.deps.accounts.create_user(user.clone()).await?;
         let (target, after) = (format!("user:{username}"), told(&user));
         self.trail
-            .done(call, Change { action: "user.create", target, after, ..Change::none() })
+            .done(call, Change { action: "user.create", target, after, ..Change::default() })
             .await;
         Ok(user.into())
     }
@@ -94,7 +93,7 @@ impl Auth {
             after.insert("password".to_owned(), json!("replaced"));
         }
         let (target, before) = (format!("user:{username}"), told(&before));
-        let change = Change { action: "user.change", target, before, after };
+        let change = Change { action: "user.change", target, before, after, ..Change::default() };
         self.trail.done(call, change).await;
         Ok(user.into())
     }
@@ -133,7 +132,9 @@ impl Auth {
             ..user
         };
         self.deps.accounts.update_user(user.clone()).await?;
-        self.trail.done(call, Change { action: "user.password", target, ..Change::none() }).await;
+        self.trail
+            .done(call, Change { action: "user.password", target, ..Change::default() })
+            .await;
         self.begin_session(call, &user).await
     }
 
@@ -142,10 +143,6 @@ impl Auth {
         let user = self.deps.accounts.user_by_name(&caller.name).await?;
         user.filter(|user| user.id.to_string() == caller.id).ok_or(AuthError::NoSession)
     }
-}
-
-fn fault(pointer: &str, detail: &str) -> FieldError {
-    FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }
 }
 
 /// What the audit trail keeps of a user.

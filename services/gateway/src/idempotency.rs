@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::{ApiError, ErrorCode};
-use domain::RequestId;
+use domain::{RequestId, hex};
 use memchr::memmem;
 use runtime::telemetry::{label, metrics};
 use serde::{Deserialize, Serialize};
@@ -210,7 +210,7 @@ pub fn fingerprint(path: &str, content_type: &str, body: &[u8]) -> String {
             add(body.get(from..).unwrap_or_default());
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

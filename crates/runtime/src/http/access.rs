@@ -188,8 +188,9 @@ pub fn mount(
         }
         let allowed = allowed.join(", ");
         let mut resource = web::resource(path);
-        for PublicRoute { access, route, upload, method, .. } in routes {
-            let name: Arc<str> = format!("{method} {path}").into();
+        for declared in routes {
+            let name: Arc<str> = declared.name().into();
+            let PublicRoute { access, route, upload, .. } = declared;
             let authenticator = Arc::clone(authenticator);
             let limit = if upload { limits.upload } else { limits.request };
             let check = move |request: ServiceRequest, next: Next<BoxBody>| {

@@ -66,10 +66,7 @@ pub(super) async fn admit(
     request_timeout: Duration,
     may: impl FnOnce(&Call) -> Result<(), ApiError>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut call = authenticate(&request, &authenticator, request_timeout).await;
-    if let Ok(call) = &mut call {
-        call.client = client;
-    }
+    let call = authenticate(&request, &authenticator, client, request_timeout).await;
     let allowed = call.and_then(|call| {
         let (allowed, left) = (may(&call), call.deadline.left());
         // One who is refused is known, too.
@@ -92,6 +89,7 @@ pub(super) async fn admit(
 async fn authenticate(
     request: &ServiceRequest,
     authenticator: &Arc<Authenticator>,
+    client: Option<IpAddr>,
     request_timeout: Duration,
 ) -> Result<Call, ApiError> {
     let asked = match request.headers().get(DEADLINE) {
@@ -110,7 +108,7 @@ async fn authenticate(
     let request_id = request.extensions().get::<RequestId>().cloned();
     let mut call = Call {
         request_id: request_id.unwrap_or_else(RequestId::new),
-        client: None,
+        client,
         trace: request.extensions().get::<TraceContext>().cloned().unwrap_or_default(),
         principal: None,
         token: None,

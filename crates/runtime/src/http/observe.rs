@@ -50,6 +50,7 @@ fn record_refusal(request: &HttpRequest, error: &ApiError, id: &RequestId) {
         None => matched_in(&extensions, request),
     };
     recorder.refused(Refusal {
+        action: "request",
         principal: caller,
         client: client_address(request),
         request_id: id,

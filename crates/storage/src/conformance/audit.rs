@@ -1,10 +1,10 @@
 //! [`AuditTrail`].
 
-use domain::AuditRow;
+use domain::{AuditFilter, AuditRow};
 use futures_util::future::join_all;
 
 use super::{Outcome, assert_conflict, fresh, moment};
-use crate::ports::{AuditFilter, AuditTrail};
+use crate::ports::AuditTrail;
 
 /// Append, read in order, search.
 ///

@@ -8,7 +8,7 @@ use contracts::auth::{
     RotateKey, ShownKey, UserChange, UserList, UserPatch, UserView,
 };
 use contracts::{AuthApi, Call};
-use domain::{Principal, Role};
+use domain::{AuditFilter, Principal, Role};
 use runtime::SystemClock;
 use runtime::service::Arguments;
 use serde_json::json;
@@ -125,9 +125,15 @@ impl Door {
             Self::Stores(auth) => {
                 let newest_before = after.is_none().then_some(u64::MAX);
                 let after = after.unwrap_or_default();
-                let (from, to) = (None, None);
-                let query =
-                    AuditQuery { after, newest_before, from, to, actor, action, target, limit };
+                let filter = AuditFilter {
+                    after,
+                    newest_before,
+                    actor,
+                    action,
+                    target,
+                    ..Default::default()
+                };
+                let query = AuditQuery { filter, limit };
                 auth.audit(call(), query).await?
             }
         })

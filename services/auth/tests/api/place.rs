@@ -150,15 +150,7 @@ pub(crate) async fn verify(auth: &Auth, token: &Token) -> Claims {
 
 /// A caller as the gateway makes one of a verified token.
 pub(crate) async fn caller(auth: &Auth, token: &Token) -> Call {
-    let claims = verify(auth, token).await;
-    let principal = Principal {
-        id: claims.sub,
-        name: claims.name,
-        kind: claims.kind,
-        role: claims.role,
-        scope: claims.scope,
-        session: claims.sid,
-    };
+    let principal = verify(auth, token).await.into();
     Call { principal: Some(principal), ..anonymous() }
 }
 

@@ -2,14 +2,13 @@
 
 use actix_web::web::{Bytes, Data, Json, Path};
 use actix_web::{HttpResponse, Responder};
-use contracts::ApiError;
-use contracts::FieldError;
 use contracts::auth::{
     ApiKeyList, ApiKeyView, NewApiKey, NewUser, RevokeKey, RotateKey, ShownKey, UserChange,
     UserList, UserPatch, UserView,
 };
+use contracts::{ApiError, Faults};
 use domain::Scope;
-use runtime::http::{Caller, Problem};
+use runtime::http::{Caller, Problem, PublicRoute};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -107,17 +106,14 @@ pub(super) async fn revoke_api_key(
 
 /// Refuses routes that there are not.
 fn check_routes(scope: &Scope) -> Result<(), ApiError> {
-    let known: Vec<String> =
-        super::routes().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
-    let unknown = scope.routes.iter().filter(|route| !known.contains(route));
-    let errors: Vec<_> = unknown
-        .map(|route| FieldError {
-            pointer: "#/scope/routes".to_owned(),
-            detail: format!(
-                "there is no route `{route}`: write it as `POST {}`, with the path as `/openapi.json` has it",
-                super::PREDICT
-            ),
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::fields(errors)) }
+    let known: Vec<String> = super::routes().iter().map(PublicRoute::name).collect();
+    let mut faults = Faults::default();
+    for route in scope.routes.iter().filter(|route| !known.contains(route)) {
+        let detail = format!(
+            "there is no route `{route}`: write it as `POST {}`, with the path as `/openapi.json` has it",
+            super::PREDICT
+        );
+        faults.add("#/scope/routes", detail);
+    }
+    faults.check()
 }

@@ -4,6 +4,7 @@ use actix_web::web::{Bytes, Data, Json, Query};
 use actix_web::{HttpResponse, Responder};
 use contracts::auth::{AuditPage, AuditQuery, AuditVerdict};
 use contracts::{ApiError, ErrorCode};
+use domain::AuditFilter;
 use runtime::http::{Caller, Problem};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -56,7 +57,8 @@ pub(super) async fn audit(
         (None, None) => Some(u64::try_from(i64::MAX).unwrap_or(u64::MAX)),
         (_, before) => before,
     };
-    let query = AuditQuery {
+    let limit = filter.limit.unwrap_or(100);
+    let filter = AuditFilter {
         after: filter.after.unwrap_or_default(),
         newest_before,
         from: moment("from", filter.from)?,
@@ -64,8 +66,8 @@ pub(super) async fn audit(
         actor: filter.actor,
         action: filter.action,
         target: filter.target,
-        limit: filter.limit.unwrap_or(100),
     };
+    let query = AuditQuery { filter, limit };
     let page = gateway.deps.auth.audit(call, query).await?;
     if as_lines { Ok(lines(&page)?) } else { Ok(HttpResponse::Ok().json(page)) }
 }

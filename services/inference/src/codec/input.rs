@@ -1,6 +1,6 @@
 //! Rows, texts and pictures into the model's tensors.
 
-use contracts::ApiError;
+use contracts::{ApiError, Faults};
 use domain::Manifest;
 use domain::manifest::Feature;
 use models::ModelError;
@@ -8,7 +8,7 @@ use models::preprocess::tabular::{self, Cell};
 use models::preprocess::{image, text};
 
 use super::json::Json;
-use super::pointer::{Faults, step};
+use super::pointer::step;
 use super::{Asked, Decoded, Form};
 use crate::InferenceError;
 

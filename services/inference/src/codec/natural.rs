@@ -4,13 +4,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use contracts::{ApiError, ErrorCode};
+use contracts::{ApiError, ErrorCode, Faults};
 use domain::manifest::Modality;
 use models::rules::Compiled;
 
 use super::input;
 use super::json::Json;
-use super::pointer::{Faults, step};
+use super::pointer::step;
 use super::{Asked, Bounds, Decoded, table};
 
 /// Keys that may stand beside the input: the router reads them.

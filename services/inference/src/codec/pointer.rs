@@ -2,33 +2,6 @@
 
 use std::fmt::Write;
 
-use contracts::{ApiError, FieldError};
-
-/// Faults told of one request at most.
-pub(super) const MOST: usize = 100;
-
-/// Faults found so far.
-#[derive(Default)]
-pub(super) struct Faults(Vec<FieldError>);
-
-impl Faults {
-    pub(super) fn add(&mut self, pointer: String, detail: impl Into<String>) {
-        if self.0.len() < MOST {
-            self.0.push(FieldError { pointer, detail: detail.into() });
-        }
-    }
-
-    /// Whether more would not be told.
-    pub(super) fn full(&self) -> bool {
-        self.0.len() >= MOST
-    }
-
-    /// `Ok` if there are none.
-    pub(super) fn check(self) -> Result<(), ApiError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ApiError::fields(self.0)) }
-    }
-}
-
 /// `parent` with one more step.
 pub(super) fn step(parent: &str, name: &str) -> String {
     let mut pointer = String::with_capacity(parent.len() + name.len() + 1);

@@ -5,7 +5,7 @@ mod answer;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use contracts::{ApiError, ErrorCode};
+use contracts::{ApiError, ErrorCode, Faults};
 use domain::manifest::{Datatype, Modality, TensorSpec};
 use models::onnx::spec_fits;
 use models::preprocess::tabular;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::pointer::{Faults, MOST, step};
+use super::pointer::step;
 use super::{Asked, Bounds, Decoded, Form, input, natural, v2_binary, v2_data};
 pub(super) use answer::encode;
 
@@ -329,7 +329,7 @@ fn check_rules(held: &Asked<'_>, given: &[Tensor]) -> Result<(), ApiError> {
     match held.manifest.modality {
         Modality::Tabular => {
             let mut faults = Faults::default();
-            for fault in tabular::faults(&held.manifest, given, MOST) {
+            for fault in tabular::faults(&held.manifest, given, Faults::MOST) {
                 faults.add(step(&data(&fault.input), &fault.index.to_string()), fault.reason);
             }
             for tensor in given {

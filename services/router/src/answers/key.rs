@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use contracts::inference::{PredictTask, Protocol};
-use domain::{Principal, Version};
+use domain::{Principal, Version, hex};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical;
@@ -34,7 +34,7 @@ pub(crate) struct Keyed {
 impl Keyed {
     /// The key as stores have it.
     pub(super) fn name(&self) -> String {
-        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.digest)
     }
 
     /// `None` for what is not kept: bodies that are no good JSON, and V2 bodies with bytes in them.

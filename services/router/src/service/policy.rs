@@ -1,7 +1,7 @@
 //! What is ruled for a model: set, read, and kept from who is not told of versions.
 
 use contracts::router::{Interface, ModelDetail, PredictionView, PutPolicy};
-use contracts::{ApiError, ErrorCode, FieldError};
+use contracts::{ApiError, ErrorCode, Faults};
 use domain::manifest::{Datatype, Feature, FeatureKind, OutputSpec, TensorSpec};
 use domain::policy::{OutputRules, ROLES, Rules};
 use domain::{Manifest, Modality, Model, ModelName, ModelPolicy, Role, Task, Version};
@@ -64,20 +64,6 @@ impl Service {
             check_use(&rules, versions, &mut faults);
         }
         faults.check()
-    }
-}
-
-/// Faults found so far.
-#[derive(Default)]
-pub(super) struct Faults(Vec<FieldError>);
-
-impl Faults {
-    pub(super) fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
-    }
-
-    pub(super) fn check(self) -> Result<(), ApiError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ApiError::fields(self.0)) }
     }
 }
 
@@ -224,7 +210,8 @@ mod tests {
         let faults = |roles: &[Role]| {
             let mut faults = Faults::default();
             check_roles(roles, &mut faults);
-            faults.0.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>()
+            let found = faults.check().err().map(|error| error.errors).unwrap_or_default();
+            found.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>()
         };
         assert_eq!(faults(&[Role::Engineer, Role::Admin]), [""; 0]);
         assert_eq!(faults(&[Role::Admin, Role::Client]), ["#/version_shown_to"]);

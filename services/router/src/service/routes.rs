@@ -1,9 +1,9 @@
 //! How a route is put in force.
 
 use contracts::router::{NewArm, NewRoute, PutRoute};
-use contracts::{ApiError, ErrorCode, FieldError};
+use contracts::{ApiError, ErrorCode, Faults};
 use domain::route::Arm;
-use domain::{ModelName, Route, Version};
+use domain::{ModelName, Route, Version, hex};
 use storage::StoreError;
 
 use super::Service;
@@ -108,9 +108,9 @@ impl Service {
                 format!("must hold 1 to {limit} arms, got {}", wanted.len()),
             ));
         }
-        let mut errors = Vec::new();
+        let mut faults = Faults::default();
         let mut fault = |index: usize, field: &str, detail: String| {
-            errors.push(FieldError { pointer: format!("#/arms/{index}/{field}"), detail });
+            faults.add(format!("#/arms/{index}/{field}"), detail);
         };
         for (index, arm) in wanted.iter().enumerate() {
             let known = versions.iter().find(|version| version.version == arm.version);
@@ -135,9 +135,7 @@ impl Service {
                 fault(index, "version", format!("version `{}` is named twice", arm.version));
             }
         }
-        if !errors.is_empty() {
-            return Err(ApiError::fields(errors));
-        }
+        faults.check()?;
         let weights: Vec<f64> = wanted.iter().map(|arm| arm.weight).collect();
         let shares = shares(&weights)
             .ok_or_else(|| ApiError::at("#/arms", "the weights must not all be zero"))?;
@@ -157,5 +155,5 @@ fn new_salt() -> Result<String, ApiError> {
         tracing::error!(%error, "the system gives no random bytes");
         ApiError::internal()
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }

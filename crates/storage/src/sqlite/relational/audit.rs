@@ -1,12 +1,12 @@
 //! The audit trail.
 
 use async_trait::async_trait;
-use domain::AuditRow;
+use domain::{AuditFilter, AuditRow};
 
 use super::RelationalFile;
 use crate::StoreError;
 use crate::columns::{StoredAudit, audit_rows, nanoseconds, not_next};
-use crate::ports::{AuditFilter, AuditTrail};
+use crate::ports::AuditTrail;
 
 #[async_trait]
 impl AuditTrail for RelationalFile {
