@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 
+mod experiments;
+mod registry;
+mod rollouts;
+mod routing;
+mod shadows;
+
 use async_trait::async_trait;
-use domain::manifest::{Feature, Format, TensorSpec};
-use domain::prediction::{Decision, Payload};
-use domain::{
-    Modality, Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, RequestId, Route,
-    Task, Version, VersionId,
-};
+use domain::experiment::Experiment;
+use domain::layer::Layer;
+use domain::targeting::Context;
+use domain::{Model, ModelName, ModelPolicy, PlanId, PredictionId, Route, Version, VersionId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+pub use experiments::*;
+pub use registry::*;
+pub use rollouts::*;
+pub use routing::*;
+pub use shadows::*;
 
 use crate::inference::{Answered, Protocol, Target};
 use crate::{ApiError, Call, Done, Endpoint, Framed};
@@ -63,6 +71,66 @@ pub trait RouterApi: Send + Sync {
     async fn flush(&self, call: Call) -> Result<Done, ApiError>;
     /// Which versions can answer now. For anyone: health checks carry no token.
     async fn readiness(&self, call: Call) -> Result<Readiness, ApiError>;
+    /// Which version a request would get and why; nothing is served. For analysts.
+    async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError>;
+    /// Gives everything to one version, in every router, before it returns. For engineers. Works in
+    /// every state, and while the store is down.
+    async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError>;
+    /// Changes the two sets of a blue-green pair. For engineers.
+    async fn switch(&self, call: Call, request: Switch) -> Result<Route, ApiError>;
+    /// Lets a blocked version be routed again. For engineers.
+    async fn clear_block(&self, call: Call, request: ClearBlock) -> Result<Route, ApiError>;
+    /// A model's routes over time. For analysts.
+    async fn history(&self, call: Call, query: HistoryQuery) -> Result<History, ApiError>;
+    /// Takes over a route that another router put in force, and answers once it is. For services.
+    async fn impose(&self, call: Call, route: Route) -> Result<Done, ApiError>;
+    /// How a shadow version compares. For analysts.
+    async fn shadow_report(&self, call: Call, query: ShadowQuery)
+    -> Result<ShadowReport, ApiError>;
+    /// Experiments. For analysts.
+    async fn experiments(
+        &self,
+        call: Call,
+        query: ExperimentQuery,
+    ) -> Result<ExperimentList, ApiError>;
+    /// One experiment. For analysts.
+    async fn experiment(&self, call: Call, id: PlanId) -> Result<Experiment, ApiError>;
+    /// Plans an experiment. For engineers. `conflict` if the name is taken.
+    async fn create_experiment(
+        &self,
+        call: Call,
+        request: NewExperiment,
+    ) -> Result<Experiment, ApiError>;
+    /// Does something with an experiment. For engineers. `conflict` if its state does not allow it.
+    async fn act_on_experiment(
+        &self,
+        call: Call,
+        request: ActOnExperiment,
+    ) -> Result<Experiment, ApiError>;
+    /// What an experiment says now. For analysts.
+    async fn report(&self, call: Call, id: PlanId) -> Result<Report, ApiError>;
+    /// What another policy would have earned. For analysts.
+    async fn what_if(&self, call: Call, request: WhatIf) -> Result<WhatIfAnswer, ApiError>;
+    /// The layers. For analysts.
+    async fn layers(&self, call: Call) -> Result<LayerList, ApiError>;
+    /// Makes a layer, or changes its hold-out. For engineers.
+    async fn put_layer(&self, call: Call, request: NewLayer) -> Result<Layer, ApiError>;
+    /// Rollouts. For analysts.
+    async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError>;
+    /// One rollout. For analysts.
+    async fn rollout(&self, call: Call, id: PlanId) -> Result<RolloutView, ApiError>;
+    /// Begins a rollout. For engineers. `conflict` if the model has one, or the version is blocked.
+    async fn create_rollout(
+        &self,
+        call: Call,
+        request: NewRollout,
+    ) -> Result<RolloutView, ApiError>;
+    /// Does something with a rollout. For engineers. `conflict` if it is over.
+    async fn act_on_rollout(
+        &self,
+        call: Call,
+        request: ActOnRollout,
+    ) -> Result<RolloutView, ApiError>;
 }
 
 /// [`RouterApi::predict`].
@@ -104,6 +172,56 @@ pub const FLUSH: Endpoint<(), Done> = Endpoint::repeatable("/internal/router/flu
 /// [`RouterApi::readiness`].
 pub const READINESS: Endpoint<(), Readiness> = Endpoint::repeatable("/internal/router/readiness");
 
+/// [`RouterApi::explain`].
+pub const EXPLAIN: Endpoint<Explain, Explained> = Endpoint::repeatable("/internal/router/explain");
+/// [`RouterApi::rollback`].
+pub const ROLLBACK: Endpoint<Rollback, RolledBack> = Endpoint::new("/internal/router/rollback");
+/// [`RouterApi::switch`].
+pub const SWITCH: Endpoint<Switch, Route> = Endpoint::new("/internal/router/switch");
+/// [`RouterApi::clear_block`].
+pub const CLEAR_BLOCK: Endpoint<ClearBlock, Route> =
+    Endpoint::repeatable("/internal/router/clear-block");
+/// [`RouterApi::history`].
+pub const HISTORY: Endpoint<HistoryQuery, History> =
+    Endpoint::repeatable("/internal/router/history");
+/// [`RouterApi::impose`].
+pub const IMPOSE: Endpoint<Route, Done> = Endpoint::repeatable("/internal/router/impose");
+/// [`RouterApi::shadow_report`].
+pub const SHADOW_REPORT: Endpoint<ShadowQuery, ShadowReport> =
+    Endpoint::repeatable("/internal/router/shadow-report");
+/// [`RouterApi::experiments`].
+pub const EXPERIMENTS: Endpoint<ExperimentQuery, ExperimentList> =
+    Endpoint::repeatable("/internal/router/experiments");
+/// [`RouterApi::experiment`].
+pub const EXPERIMENT: Endpoint<PlanId, Experiment> =
+    Endpoint::repeatable("/internal/router/experiment");
+/// [`RouterApi::create_experiment`].
+pub const CREATE_EXPERIMENT: Endpoint<NewExperiment, Experiment> =
+    Endpoint::new("/internal/router/create-experiment");
+/// [`RouterApi::act_on_experiment`].
+pub const ACT_ON_EXPERIMENT: Endpoint<ActOnExperiment, Experiment> =
+    Endpoint::new("/internal/router/act-on-experiment");
+/// [`RouterApi::report`].
+pub const REPORT: Endpoint<PlanId, Report> = Endpoint::repeatable("/internal/router/report");
+/// [`RouterApi::what_if`].
+pub const WHAT_IF: Endpoint<WhatIf, WhatIfAnswer> =
+    Endpoint::repeatable("/internal/router/what-if");
+/// [`RouterApi::layers`].
+pub const LAYERS: Endpoint<(), LayerList> = Endpoint::repeatable("/internal/router/layers");
+/// [`RouterApi::put_layer`].
+pub const PUT_LAYER: Endpoint<NewLayer, Layer> = Endpoint::repeatable("/internal/router/put-layer");
+/// [`RouterApi::rollouts`].
+pub const ROLLOUTS: Endpoint<RolloutQuery, RolloutList> =
+    Endpoint::repeatable("/internal/router/rollouts");
+/// [`RouterApi::rollout`].
+pub const ROLLOUT: Endpoint<PlanId, RolloutView> = Endpoint::repeatable("/internal/router/rollout");
+/// [`RouterApi::create_rollout`].
+pub const CREATE_ROLLOUT: Endpoint<NewRollout, RolloutView> =
+    Endpoint::new("/internal/router/create-rollout");
+/// [`RouterApi::act_on_rollout`].
+pub const ACT_ON_ROLLOUT: Endpoint<ActOnRollout, RolloutView> =
+    Endpoint::new("/internal/router/act-on-rollout");
+
 /// A prediction asked for. What is needed to choose a version travels beside the payload.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PredictRequest {
@@ -120,6 +238,9 @@ pub struct PredictRequest {
     /// What the client says of earlier answers.
     #[serde(default)]
     pub cache: CacheWish,
+    /// What rules of the route look at.
+    #[serde(default, skip_serializing_if = "Context::is_empty")]
+    pub context: Context,
 }
 
 /// What a client says of earlier answers (`Cache-Control`).
@@ -133,195 +254,6 @@ pub enum CacheWish {
     Refresh,
     /// It has to be computed, and must not be kept (`no-store`).
     Avoid,
-}
-
-/// All models.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ModelList {
-    /// By name.
-    pub models: Vec<Model>,
-}
-
-/// A model with its versions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ModelDetail {
-    /// The model.
-    #[serde(flatten)]
-    pub model: Model,
-    /// Its versions, oldest first.
-    pub versions: Vec<Version>,
-    /// Its route, once it has one. The first version gets a route of its own accord.
-    pub route: Option<Route>,
-    /// What the model takes and gives, for who is not told of its versions: then there are no
-    /// versions, route and aliases here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface: Option<Interface>,
-}
-
-/// What a model takes and gives, as its most used version has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Interface {
-    /// What it answers.
-    pub task: Task,
-    /// What it is asked with.
-    pub modality: Modality,
-    /// The format of its file.
-    pub format: Format,
-    /// Input features, for a model of tables.
-    pub features: Vec<Feature>,
-    /// Input tensors.
-    pub inputs: Vec<TensorSpec>,
-    /// Output tensors.
-    pub outputs: Vec<TensorSpec>,
-    /// Class names.
-    pub labels: Vec<String>,
-}
-
-/// A logged prediction, as its reader may see it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[expect(missing_docs, reason = "`PredictionRecord` says what each is")]
-pub struct PredictionView {
-    pub prediction_id: PredictionId,
-    pub request_id: RequestId,
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    pub principal: String,
-    pub model: ModelName,
-    /// The version that answered; absent for who is not told of versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<VersionId>,
-    /// How the version was chosen; absent for who is not told of versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<Decision>,
-    pub input: Payload,
-    pub output: Payload,
-    pub rows: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    pub latency_us: u64,
-    pub compute_us: u64,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cached: bool,
-}
-
-impl From<PredictionRecord> for PredictionView {
-    fn from(record: PredictionRecord) -> Self {
-        Self {
-            prediction_id: record.prediction_id,
-            request_id: record.request_id,
-            at: record.at,
-            principal: record.principal,
-            model: record.model,
-            version: Some(record.version),
-            decision: Some(record.decision),
-            input: record.input,
-            output: record.output,
-            rows: record.rows,
-            label: record.label,
-            confidence: record.confidence,
-            value: record.value,
-            latency_us: record.latency_us,
-            compute_us: record.compute_us,
-            cached: record.cached,
-        }
-    }
-}
-
-/// A model to be registered.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewModel {
-    /// Its name.
-    pub name: ModelName,
-    /// What it is for.
-    #[serde(default)]
-    pub description: String,
-}
-
-/// A version to be registered. The payload is the files' bytes, one after the other.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct NewVersion {
-    /// The model it belongs to.
-    pub model: ModelName,
-    /// What the author says of it: any part of a manifest. The rest is read from the graph.
-    #[schema(value_type = Option<Object>)]
-    pub manifest: Option<Value>,
-    /// The files' names and sizes, in the order of the payload.
-    pub files: Vec<FilePart>,
-}
-
-/// One file of a payload.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct FilePart {
-    /// Its name in the package.
-    pub name: String,
-    /// Its size in bytes.
-    pub bytes: u64,
-}
-
-/// An alias to be set (`version` given) or removed.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct SetAlias {
-    /// The model.
-    pub model: ModelName,
-    /// The alias.
-    pub alias: String,
-    /// The version it is to name; `None` removes it.
-    pub version: Option<VersionId>,
-}
-
-/// A route to be put in place.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct PutRoute {
-    /// The model.
-    pub model: ModelName,
-    /// What is asked for.
-    pub route: NewRoute,
-}
-
-/// A policy to be put in place.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct PutPolicy {
-    /// The model.
-    pub model: ModelName,
-    /// What is asked for.
-    pub policy: ModelPolicy,
-}
-
-/// The arms of a route.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewRoute {
-    /// Versions with their weights, in any unit: only the ratio counts.
-    pub arms: Vec<NewArm>,
-    /// The generation this change is based on; refused if another change came first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<u64>,
-}
-
-/// A version with its weight.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewArm {
-    /// The version.
-    pub version: VersionId,
-    /// Zero or more.
-    pub weight: f64,
-}
-
-/// Whether a version may be served.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct SetEnabled {
-    /// The version; `None` for all of the model's.
-    pub version: Option<VersionId>,
-    /// The model.
-    pub model: ModelName,
-    /// Served or not.
-    pub enabled: bool,
 }
 
 /// Models or routes were changed in the store.

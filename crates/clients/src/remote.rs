@@ -12,7 +12,9 @@ use contracts::router::{
 use contracts::{
     ApiError, AuthApi, Call, Done, DriftApi, FeedbackApi, Framed, InferenceApi, RouterApi,
 };
-use domain::{Model, ModelName, ModelPolicy, PredictionId, Route, Version};
+use domain::experiment::Experiment;
+use domain::layer::Layer;
+use domain::{Model, ModelName, ModelPolicy, PlanId, PredictionId, Route, Version};
 
 use crate::Transport;
 
@@ -77,6 +79,25 @@ remote! {
         follow(change: Change) -> Done = router::FOLLOW;
         flush() -> Done = router::FLUSH;
         readiness() -> Readiness = router::READINESS;
+        explain(request: router::Explain) -> router::Explained = router::EXPLAIN;
+        rollback(request: router::Rollback) -> router::RolledBack = router::ROLLBACK;
+        switch(request: router::Switch) -> Route = router::SWITCH;
+        clear_block(request: router::ClearBlock) -> Route = router::CLEAR_BLOCK;
+        history(query: router::HistoryQuery) -> router::History = router::HISTORY;
+        impose(route: Route) -> Done = router::IMPOSE;
+        shadow_report(query: router::ShadowQuery) -> router::ShadowReport = router::SHADOW_REPORT;
+        experiments(query: router::ExperimentQuery) -> router::ExperimentList = router::EXPERIMENTS;
+        experiment(id: PlanId) -> Experiment = router::EXPERIMENT;
+        create_experiment(request: router::NewExperiment) -> Experiment = router::CREATE_EXPERIMENT;
+        act_on_experiment(request: router::ActOnExperiment) -> Experiment = router::ACT_ON_EXPERIMENT;
+        report(id: PlanId) -> router::Report = router::REPORT;
+        what_if(request: router::WhatIf) -> router::WhatIfAnswer = router::WHAT_IF;
+        layers() -> router::LayerList = router::LAYERS;
+        put_layer(request: router::NewLayer) -> Layer = router::PUT_LAYER;
+        rollouts(query: router::RolloutQuery) -> router::RolloutList = router::ROLLOUTS;
+        rollout(id: PlanId) -> router::RolloutView = router::ROLLOUT;
+        create_rollout(request: router::NewRollout) -> router::RolloutView = router::CREATE_ROLLOUT;
+        act_on_rollout(request: router::ActOnRollout) -> router::RolloutView = router::ACT_ON_ROLLOUT;
     }
 }
 

@@ -21,6 +21,9 @@ pub enum InvalidId {
     /// A prediction id.
     #[error("prediction id `{0}` must be a UUID")]
     PredictionId(String),
+    /// An id of an experiment, a rollout or a layer.
+    #[error("id `{0}` must be `exp_`, `rol_` or `lay_` and 32 digits of lower-case hex")]
+    PlanId(String),
 }
 
 /// The name of a model, unique in the registry and safe in a path or a label.

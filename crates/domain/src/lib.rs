@@ -7,17 +7,23 @@
 
 pub mod audit;
 pub mod clock;
+pub mod counts;
 pub mod credential;
+pub mod experiment;
 pub mod feedback;
 pub mod hex;
 pub mod ids;
+pub mod layer;
 pub mod manifest;
 pub mod metrics;
+pub mod plan;
 pub mod policy;
 pub mod prediction;
 pub mod principal;
 pub mod registry;
+pub mod rollout;
 pub mod route;
+pub mod targeting;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditOutcome, AuditQueue, AuditRow, SealedEntry};
 pub use clock::Clock;
@@ -26,6 +32,7 @@ pub use feedback::{Feedback, Outcome};
 pub use hex::hex;
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
 pub use manifest::{Manifest, Modality, Task};
+pub use plan::{Plan, PlanId, PlanKind};
 pub use policy::ModelPolicy;
 pub use prediction::PredictionRecord;
 pub use principal::{Principal, PrincipalKind, Role, Scope, User};

@@ -1,8 +1,10 @@
 //! What every adapter makes of a record: the values it keeps beside it, and what it says where one
 //! is missing or does not fit.
 
+use domain::counts::CountBatch;
+use domain::prediction::Exposure;
 use domain::{
-    AuditRow, Credential, Feedback, Model, ModelName, ModelPolicy, Outcome, PredictionRecord,
+    AuditRow, Credential, Feedback, Model, ModelName, ModelPolicy, Outcome, Plan, PredictionRecord,
     Revocation, Role, Scope, User, UserId, Version, VersionId,
 };
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,14 @@ pub(crate) fn prediction(record: &PredictionRecord) -> Result<(String, String), 
     json::finite("prediction", &id, "value", record.value.unwrap_or_default())?;
     let text = json::write("prediction", &id, record)?;
     Ok((id, text))
+}
+
+/// The plan that a prediction was part of, and what analyses read of it.
+pub(crate) fn exposure(record: &PredictionRecord) -> Result<Option<(&str, String)>, StoreError> {
+    let Some(plan) = &record.decision.plan else { return Ok(None) };
+    let exposure = Exposure::from(record);
+    let text = json::write("prediction", &record.prediction_id.to_string(), &exposure)?;
+    Ok(Some((plan.as_str(), text)))
 }
 
 /// The outcome by which feedback is known.
@@ -144,6 +154,49 @@ impl Stored {
             record: json::write("credential", credential.id(), credential)?,
         })
     }
+}
+
+/// What is kept of a plan.
+pub(crate) struct StoredPlan<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) model: Option<&'a str>,
+    pub(crate) open: bool,
+    pub(crate) revision: i64,
+    pub(crate) record: String,
+}
+
+impl<'a> StoredPlan<'a> {
+    pub(crate) fn of(plan: &'a Plan) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: plan.id().as_str(),
+            kind: plan.kind().as_str(),
+            name: plan.unique(),
+            model: plan.model().map(ModelName::as_str),
+            open: plan.is_open(),
+            revision: plan.revision().into(),
+            record: json::write("plan", plan.id().as_str(), plan)?,
+        })
+    }
+
+    /// Whether another plan has the name.
+    pub(crate) fn name_is_taken(&self, holder: Option<String>) -> bool {
+        holder.is_some_and(|holder| holder != self.id)
+    }
+
+    pub(crate) fn taken(&self) -> StoreError {
+        taken(self.kind, self.name)
+    }
+
+    pub(crate) fn changed_meanwhile(&self) -> StoreError {
+        changed_meanwhile(self.kind, self.id)
+    }
+}
+
+/// Counts from their rows: id, record.
+pub(crate) fn count_batches(rows: &[(String, String)]) -> Result<Vec<CountBatch>, StoreError> {
+    rows.iter().map(|(id, record)| json::read("counts", id, record)).collect()
 }
 
 /// What ended, from its rows.

@@ -11,16 +11,19 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::counts::CountBatch;
+use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, User, UserId,
+    Version, VersionId,
 };
 use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::observed;
 use crate::ports::{
-    Accounts, AuditTrail, Credentials, FeedbackStore, PredictionLog, Registry, Routes,
+    Accounts, AuditTrail, Credentials, FeedbackStore, Plans, PredictionLog, Registry, Routes,
 };
 use crate::stores::{self, Check, Documents, Relational};
 
@@ -254,6 +257,56 @@ impl Routes for Deferred<Relational> {
     async fn put_route(&self, route: Route) -> Result<(), StoreError> {
         self.get()?.routes.put_route(route).await
     }
+
+    async fn history(
+        &self,
+        model: &ModelName,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        self.get()?.routes.history(model, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Plans for Deferred<Relational> {
+    async fn plan(&self, id: &PlanId) -> Result<Option<Plan>, StoreError> {
+        self.get()?.plans.plan(id).await
+    }
+
+    async fn plans(&self, kind: PlanKind, open_only: bool) -> Result<Vec<Plan>, StoreError> {
+        self.get()?.plans.plans(kind, open_only).await
+    }
+
+    async fn put_plan(&self, plan: Plan) -> Result<(), StoreError> {
+        self.get()?.plans.put_plan(plan).await
+    }
+
+    async fn count(&self, batches: &[CountBatch]) -> Result<(), StoreError> {
+        self.get()?.plans.count(batches).await
+    }
+
+    async fn waiting(&self, plan: &PlanId, limit: u32) -> Result<Vec<CountBatch>, StoreError> {
+        self.get()?.plans.waiting(plan, limit).await
+    }
+
+    async fn take_in(&self, plan: Plan, batches: &[String]) -> Result<(), StoreError> {
+        self.get()?.plans.take_in(plan, batches).await
+    }
+
+    async fn forget_counts(&self, before: OffsetDateTime) -> Result<u64, StoreError> {
+        self.get()?.plans.forget_counts(before).await
+    }
+
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        self.get()?.plans.lease(name, holder, now, until).await
+    }
 }
 
 #[async_trait]
@@ -280,6 +333,15 @@ impl PredictionLog for Deferred<Documents> {
         limit: u32,
     ) -> Result<Vec<PredictionRecord>, StoreError> {
         Deferred::get(self)?.predictions.since(model, since, limit).await
+    }
+
+    async fn exposures(
+        &self,
+        plan: &PlanId,
+        after: Option<PredictionId>,
+        limit: u32,
+    ) -> Result<Vec<Exposure>, StoreError> {
+        self.get()?.predictions.exposures(plan, after, limit).await
     }
 }
 

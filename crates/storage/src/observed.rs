@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::counts::CountBatch;
 use domain::metrics as names;
+use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, User, UserId,
+    Version, VersionId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -19,7 +22,8 @@ use time::OffsetDateTime;
 use crate::StoreError;
 use crate::ports::{
     Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, FeedbackStore,
-    Idempotency, Limits, Listener, PredictionLog, Registry, ResponseCache, Routes, Take, Taken,
+    Idempotency, Limits, Listener, Plans, PredictionLog, Registry, ResponseCache, Routes, Take,
+    Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -39,6 +43,7 @@ pub(crate) fn relational(store: Relational) -> Relational {
         audit: Arc::new(Observed(store.audit)),
         registry: Arc::new(Observed(store.registry)),
         routes: Arc::new(Observed(store.routes)),
+        plans: Arc::new(Observed(store.plans)),
         ..store
     }
 }
@@ -140,16 +145,29 @@ observed! { "relational": Registry {
     set_enabled(model: &ModelName, version: Option<VersionId>, enabled: bool) -> ();
 } }
 
+observed! { "relational": Plans {
+    plan(id: &PlanId) -> Option<Plan>;
+    plans(kind: PlanKind, open_only: bool) -> Vec<Plan>;
+    put_plan(plan: Plan) -> ();
+    count(batches: &[CountBatch]) -> ();
+    waiting(plan: &PlanId, limit: u32) -> Vec<CountBatch>;
+    take_in(plan: Plan, batches: &[String]) -> ();
+    forget_counts(before: OffsetDateTime) -> u64;
+    lease(name: &str, holder: &str, now: OffsetDateTime, until: OffsetDateTime) -> bool;
+} }
+
 observed! { "relational": Routes {
     route(model: &ModelName) -> Option<Route>;
     routes() -> Vec<Route>;
     put_route(route: Route) -> ();
+    history(model: &ModelName, before: u64, limit: u32) -> Vec<Route>;
 } }
 
 observed! { "documents": PredictionLog {
     append(records: &[PredictionRecord]) -> ();
     get(id: PredictionId) -> Option<PredictionRecord>;
     since(model: &ModelName, since: OffsetDateTime, limit: u32) -> Vec<PredictionRecord>;
+    exposures(plan: &PlanId, after: Option<PredictionId>, limit: u32) -> Vec<Exposure>;
 } }
 
 observed! { "documents": FeedbackStore {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::counts::CountBatch;
+use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, User, UserId,
+    Version, VersionId,
 };
 use time::OffsetDateTime;
 
@@ -108,6 +111,43 @@ pub trait Routes: Send + Sync {
     /// Puts a route in force, if its generation is one more than the one in force (1 for the
     /// first), and keeps it in the history. `Conflict` if another change came first.
     async fn put_route(&self, route: Route) -> Result<(), StoreError>;
+    /// The forms that a route had before a generation, newest first, `limit` at most.
+    async fn history(
+        &self,
+        model: &ModelName,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError>;
+}
+
+/// Experiments, rollouts and layers; what routers counted for them; and who drives what.
+#[async_trait]
+pub trait Plans: Send + Sync {
+    /// One of them.
+    async fn plan(&self, id: &PlanId) -> Result<Option<Plan>, StoreError>;
+    /// All of a kind, or only those of which something is still to come, newest first.
+    async fn plans(&self, kind: PlanKind, open_only: bool) -> Result<Vec<Plan>, StoreError>;
+    /// Adds one with revision 1, or replaces one if the revision is one more than the stored one.
+    /// `Conflict` if another change came first, or another of the kind has the name.
+    async fn put_plan(&self, plan: Plan) -> Result<(), StoreError>;
+    /// Keeps what was counted. A batch that is known is passed over.
+    async fn count(&self, batches: &[CountBatch]) -> Result<(), StoreError>;
+    /// The batches of a plan that were not taken in yet, oldest first.
+    async fn waiting(&self, plan: &PlanId, limit: u32) -> Result<Vec<CountBatch>, StoreError>;
+    /// Replaces a plan by one that holds these batches: both or neither, so that each is counted
+    /// once. `Conflict` if another change came first, or one of them was taken in before.
+    async fn take_in(&self, plan: Plan, batches: &[String]) -> Result<(), StoreError>;
+    /// Removes batches closed before a moment, and tells how many there were.
+    async fn forget_counts(&self, before: OffsetDateTime) -> Result<u64, StoreError>;
+    /// Gives a holder the lease of a name until a moment, if nobody else has it now; tells whether it
+    /// has it. A moment that has passed gives it back.
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError>;
 }
 
 /// The log of answered predictions.
@@ -124,6 +164,14 @@ pub trait PredictionLog: Send + Sync {
         since: OffsetDateTime,
         limit: u32,
     ) -> Result<Vec<PredictionRecord>, StoreError>;
+    /// What analyses read of the records of one plan whose id comes after `after`: in the order of
+    /// ids, `limit` at most.
+    async fn exposures(
+        &self,
+        plan: &PlanId,
+        after: Option<PredictionId>,
+        limit: u32,
+    ) -> Result<Vec<Exposure>, StoreError>;
 }
 
 /// Ground truth.

@@ -21,6 +21,7 @@ mod accounts;
 mod audit;
 mod credentials;
 mod failure;
+mod plans;
 mod registry;
 mod routes;
 mod schema;

@@ -14,7 +14,7 @@ use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
     Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
-    Limits, PredictionLog, Registry, ResponseCache, Routes,
+    Limits, Plans, PredictionLog, Registry, ResponseCache, Routes,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
@@ -34,6 +34,8 @@ pub struct Relational {
     pub registry: Arc<dyn Registry>,
     /// Routes with their history.
     pub routes: Arc<dyn Routes>,
+    /// Experiments, rollouts and layers.
+    pub plans: Arc<dyn Plans>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -130,7 +132,7 @@ pub(crate) async fn open_relational(url: &str) -> Result<Relational, StoreError>
 
 pub(crate) fn all_of<T>(store: Arc<T>) -> Relational
 where
-    T: Accounts + Credentials + AuditTrail + Registry + Routes + Check + 'static,
+    T: Accounts + Credentials + AuditTrail + Registry + Routes + Plans + Check + 'static,
 {
     Relational {
         accounts: Arc::clone(&store) as _,
@@ -138,6 +140,7 @@ where
         audit: Arc::clone(&store) as _,
         registry: Arc::clone(&store) as _,
         routes: Arc::clone(&store) as _,
+        plans: Arc::clone(&store) as _,
         check: store,
     }
 }

@@ -63,6 +63,7 @@ fn prediction(criterion: &mut Criterion) {
         protocol: Protocol::Natural,
         content_type: "application/json".to_owned(),
         cache: contracts::router::CacheWish::Use,
+        context: Default::default(),
     };
     let body = Bytes::from_static(br#"{"features":[5.1,3.5,1.4,0.2]}"#);
     group.bench_function("through the router, logged", |bencher| {

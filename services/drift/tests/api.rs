@@ -273,7 +273,7 @@ fn record(model: &str, version: &str, at: i64) -> PredictionRecord {
         principal: "till".to_owned(),
         model: model.parse().unwrap(),
         version: version.parse().unwrap(),
-        decision: Decision { generation: 1, reason: Reason::Request, propensity: 1.0, unit: None },
+        decision: Decision::new(1, Reason::Request, 1.0, None),
         input: body(),
         output: body(),
         rows: 1,
@@ -283,5 +283,7 @@ fn record(model: &str, version: &str, at: i64) -> PredictionRecord {
         latency_us: 1000,
         compute_us: 100,
         cached: false,
+        degraded: None,
+        error: None,
     }
 }

@@ -242,7 +242,7 @@ fn record() -> PredictionRecord {
         principal: "till".to_owned(),
         model,
         version: "1".parse().unwrap(),
-        decision: Decision { generation: 1, reason: Reason::Request, propensity: 1.0, unit: None },
+        decision: Decision::new(1, Reason::Request, 1.0, None),
         input: body(),
         output: body(),
         rows: 1,
@@ -252,5 +252,7 @@ fn record() -> PredictionRecord {
         latency_us: 1000,
         compute_us: 100,
         cached: false,
+        degraded: None,
+        error: None,
     }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use contracts::RouterApi;
 use contracts::router::{
-    CREATE_MODEL, CREATE_VERSION, FLUSH, FOLLOW, MODEL, MODELS, POLICY, PREDICT, PREDICTION,
-    PUT_POLICY, PUT_ROUTE, READINESS, ROUTE, SET_ALIAS, SET_ENABLED, VERSION,
+    ACT_ON_EXPERIMENT, ACT_ON_ROLLOUT, CLEAR_BLOCK, CREATE_EXPERIMENT, CREATE_MODEL,
+    CREATE_ROLLOUT, CREATE_VERSION, EXPERIMENT, EXPERIMENTS, EXPLAIN, FLUSH, FOLLOW, HISTORY,
+    IMPOSE, LAYERS, MODEL, MODELS, POLICY, PREDICT, PREDICTION, PUT_LAYER, PUT_POLICY, PUT_ROUTE,
+    READINESS, REPORT, ROLLBACK, ROLLOUT, ROLLOUTS, ROUTE, SET_ALIAS, SET_ENABLED, SHADOW_REPORT,
+    SWITCH, VERSION, WHAT_IF,
 };
 use runtime::bind_all;
 use runtime::http::InternalRoutes;
@@ -29,5 +32,24 @@ pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
         FOLLOW => follow(change),
         FLUSH => flush(),
         READINESS => readiness(),
+        EXPLAIN => explain(request),
+        ROLLBACK => rollback(request),
+        SWITCH => switch(request),
+        CLEAR_BLOCK => clear_block(request),
+        HISTORY => history(query),
+        IMPOSE => impose(route),
+        SHADOW_REPORT => shadow_report(query),
+        EXPERIMENTS => experiments(query),
+        EXPERIMENT => experiment(id),
+        CREATE_EXPERIMENT => create_experiment(request),
+        ACT_ON_EXPERIMENT => act_on_experiment(request),
+        REPORT => report(id),
+        WHAT_IF => what_if(request),
+        LAYERS => layers(),
+        PUT_LAYER => put_layer(request),
+        ROLLOUTS => rollouts(query),
+        ROLLOUT => rollout(id),
+        CREATE_ROLLOUT => create_rollout(request),
+        ACT_ON_ROLLOUT => act_on_rollout(request),
     });
 }

@@ -65,6 +65,8 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, Route
 pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
+    let driver = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
     let follower = Arc::clone(service);
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));

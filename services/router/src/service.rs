@@ -1,9 +1,12 @@
 //! What the router does: the trait, by way of the table, the fleet and the spool.
 
 mod answering;
+mod driving;
 mod following;
 mod others;
 mod policy;
+mod readiness;
+mod registry;
 mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,42 +153,15 @@ impl RouterApi for Service {
     }
 
     async fn models(&self, call: Call) -> Result<ModelList, ApiError> {
-        let caller = call.require(READERS)?;
-        let mut models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
-        models.retain(|model| caller.scope.has_model(&model.name));
-        let role = caller.role;
-        let models = models.into_iter().map(|model| policy::model_for(role, model)).collect();
-        Ok(ModelList { models })
+        self.list_models(call).await
     }
 
     async fn model(&self, call: Call, name: ModelName) -> Result<ModelDetail, ApiError> {
-        let role = call.require(READERS)?.role;
-        call.require_model(&name)?;
-        let model = self.existing_model(&name).await?;
-        let relational = &self.deps.relational;
-        let versions =
-            relational.registry.versions(Some(&name)).await.map_err(RouterError::from)?;
-        let route = relational.routes.route(&name).await.map_err(RouterError::from)?;
-        let detail = ModelDetail { model, versions, route, interface: None };
-        Ok(policy::detail_for(role, detail))
+        self.model_detail(call, name).await
     }
 
     async fn create_model(&self, call: Call, request: NewModel) -> Result<Model, ApiError> {
-        let caller = call.require(&[Role::Engineer])?;
-        call.require_model(&request.name)?;
-        let model = Model {
-            name: request.name,
-            description: request.description,
-            aliases: BTreeMap::new(),
-            policy: None,
-            created_by: caller.name.clone(),
-            created_at: self.deps.clock.now(),
-        };
-        let registry = &self.deps.relational.registry;
-        registry.create_model(model.clone()).await.map_err(RouterError::from)?;
-        self.record(&call, "model.create", &model.name, Value::Null, json!(model)).await;
-        self.changed().await?;
-        Ok(model)
+        self.register_model(call, request).await
     }
 
     async fn create_version(
@@ -193,131 +169,35 @@ impl RouterApi for Service {
         call: Call,
         request: Framed<NewVersion>,
     ) -> Result<Version, ApiError> {
-        let caller = call.require(&[Role::Engineer])?;
-        call.require_model(&request.meta.model)?;
-        self.existing_model(&request.meta.model).await?;
-        let version = self.register(&caller.name, request).await?;
-        let after = json!({"version": version.version, "files": version.files});
-        self.record(&call, "version.create", &version.model, Value::Null, after).await;
-        self.route_first(&caller.name, &version).await?;
-        self.changed().await?;
-        tracing::info!(model = %version.model, version = %version.version, by = caller.name, "registered a version");
-        Ok(version)
+        self.register_version(call, request).await
     }
 
     async fn version(&self, call: Call, target: Target) -> Result<Version, ApiError> {
-        let role = call.require(READERS)?.role;
-        call.require_model(&target.model)?;
-        let model = self.existing_model(&target.model).await?;
-        if !policy::in_force(&model).shows_version_to(role) {
-            return Err(not_shown(&target.model));
-        }
-        let registry = &self.deps.relational.registry;
-        let versions = registry.versions(Some(&target.model)).await.map_err(RouterError::from)?;
-        let found = versions.iter().find(|version| version.version == target.version).cloned();
-        found.ok_or_else(|| {
-            let known = versions.iter().map(|version| &version.version);
-            unknown_version(&target.model, target.version, known)
-        })
+        self.version_of(call, target).await
     }
 
     async fn policy(&self, call: Call, model: ModelName) -> Result<ModelPolicy, ApiError> {
-        call.require(&[Role::Analyst])?;
-        call.require_model(&model)?;
-        Ok(policy::in_force(&self.existing_model(&model).await?))
+        self.policy_of(call, model).await
     }
 
     async fn put_policy(&self, call: Call, request: PutPolicy) -> Result<ModelPolicy, ApiError> {
-        let caller = call.require(&[Role::Engineer])?;
-        let model = request.model.clone();
-        call.require_model(&model)?;
-        let before = policy::in_force(&self.existing_model(&model).await?);
-        let policy = self.replace_policy(&caller.name, request).await?;
-        self.record(&call, "policy.put", &model, json!(before), json!(policy)).await;
-        Ok(policy)
+        self.change_policy(call, request).await
     }
 
     async fn set_alias(&self, call: Call, request: SetAlias) -> Result<Model, ApiError> {
-        call.require(&[Role::Engineer])?;
-        let SetAlias { model, alias, version } = request;
-        call.require_model(&model)?;
-        let fits = (1..=64).contains(&alias.len())
-            && alias.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'));
-        if !fits {
-            return Err(ApiError::at(
-                "#/alias",
-                format!(
-                    "must be 1 to 64 characters of `A-Z a-z 0-9 . _ -`, got `{}`",
-                    alias.escape_debug()
-                ),
-            ));
-        }
-        let registry = &self.deps.relational.registry;
-        let before = self.existing_model(&model).await?.aliases;
-        registry.set_alias(&model, &alias, version).await.map_err(RouterError::from)?;
-        let after = self.existing_model(&model).await?;
-        let (was, is) = (json!(before), json!(after.aliases));
-        self.record(&call, "alias.set", &model, was, is).await;
-        Ok(after)
+        self.change_alias(call, request).await
     }
 
     async fn route(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
-        let role = call.require(READERS)?.role;
-        call.require_model(&model)?;
-        let found = self.existing_model(&model).await?;
-        if !policy::in_force(&found).shows_version_to(role) {
-            return Err(not_shown(&model));
-        }
-        let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
-        route.ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::NotFound,
-                format!("model `{model}` has no route yet: it gets one with its first version"),
-            )
-        })
+        self.route_of(call, model).await
     }
 
     async fn put_route(&self, call: Call, request: PutRoute) -> Result<Route, ApiError> {
-        let caller = call.require(&[Role::Engineer])?;
-        call.require_model(&request.model)?;
-        let model = request.model.clone();
-        let before = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
-        let route = self.replace_route(&caller.name, request).await?;
-        self.record(&call, "route.put", &model, json!(before), json!(route)).await;
-        Ok(route)
+        self.change_route(call, request).await
     }
 
     async fn set_enabled(&self, call: Call, request: SetEnabled) -> Result<Done, ApiError> {
-        call.require(&[Role::Engineer])?;
-        let SetEnabled { model, version, enabled } = request;
-        call.require_model(&model)?;
-        self.existing_model(&model).await?;
-        let registry = &self.deps.relational.registry;
-        let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
-        let known: Vec<_> = versions.iter().map(|version| version.version).collect();
-        let concerned: Vec<_> = versions
-            .into_iter()
-            .filter(|known| version.is_none_or(|version| known.version == version))
-            .collect();
-        if let (Some(version), true) = (version, concerned.is_empty()) {
-            return Err(unknown_version(&model, version, known.iter()));
-        }
-        if enabled {
-            for version in &concerned {
-                self.fleet.load(version).await?;
-            }
-        }
-        registry.set_enabled(&model, version, enabled).await.map_err(RouterError::from)?;
-        let action = if enabled { "version.load" } else { "version.unload" };
-        let after = json!({"version": version, "enabled": enabled});
-        self.record(&call, action, &model, Value::Null, after).await;
-        self.changed().await?;
-        if !enabled {
-            for version in &concerned {
-                self.fleet.unload(&target(version)).await?;
-            }
-        }
-        Ok(Done {})
+        self.enable(call, request).await
     }
 
     async fn follow(&self, call: Call, change: Change) -> Result<Done, ApiError> {
@@ -339,52 +219,108 @@ impl RouterApi for Service {
     }
 
     async fn readiness(&self, call: Call) -> Result<Readiness, ApiError> {
-        let role = call.principal.as_ref().map(|caller| caller.role);
-        let missing = self.missing();
-        let mut checks = BTreeMap::new();
-        let mut check = |name: &str, result: Result<(), String>| {
-            checks.insert(name.to_owned(), result.err().unwrap_or_else(|| "ok".to_owned()));
-        };
-        let (relational, documents, cache) = tokio::join!(
-            in_time(self.deps.relational.check()),
-            in_time(self.deps.documents.check()),
-            in_time(self.deps.cache.check()),
-        );
-        let degraded = relational.is_err() || documents.is_err() || cache.is_err();
-        check("relational store", relational);
-        check("prediction log", documents);
-        check("cache", cache);
-        let models = match missing.as_slice() {
-            [] => Ok(()),
-            missing => Err(not_loaded(missing, |model| self.table.shows_versions(model, role))),
-        };
-        check("models", models);
-        let state = |version: Arc<Version>| {
-            let target = target(&version);
-            let failure = self.fleet.failure(&target);
-            let (state, reason) = match (version.enabled, failure) {
-                (false, _) => (ServingState::Unavailable, "unloaded by an engineer".to_owned()),
-                (true, Some(failure)) => (ServingState::Unavailable, failure),
-                (true, None) if missing.contains(&target) => {
-                    (ServingState::Loading, "not loaded yet".to_owned())
-                }
-                (true, None) => (ServingState::Ready, String::new()),
-            };
-            let hidden = !self.table.shows_versions(&target.model, role);
-            VersionState { target, state, reason, hidden }
-        };
-        let versions = self.table.versions().into_iter().map(state).collect();
-        Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })
+        Ok(self.how_ready(call).await)
     }
-}
 
-/// What of these is told to who sees some models' versions.
-fn not_loaded(missing: &[Target], shown: impl Fn(&ModelName) -> bool) -> String {
-    let (told, hidden): (Vec<_>, Vec<_>) = missing.iter().partition(|one| shown(&one.model));
-    let hidden = hidden.into_iter().map(|target| target.model.to_string());
-    let names: BTreeSet<String> = hidden.chain([target_names(told.into_iter())]).collect();
-    let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
-    format!("not loaded: {}", names.join(", "))
+    async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError> {
+        pending()
+    }
+
+    async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError> {
+        pending()
+    }
+
+    async fn switch(&self, call: Call, request: Switch) -> Result<Route, ApiError> {
+        pending()
+    }
+
+    async fn clear_block(&self, call: Call, request: ClearBlock) -> Result<Route, ApiError> {
+        pending()
+    }
+
+    async fn history(&self, call: Call, query: HistoryQuery) -> Result<History, ApiError> {
+        pending()
+    }
+
+    async fn impose(&self, call: Call, route: Route) -> Result<Done, ApiError> {
+        pending()
+    }
+
+    async fn shadow_report(
+        &self,
+        call: Call,
+        query: ShadowQuery,
+    ) -> Result<ShadowReport, ApiError> {
+        pending()
+    }
+
+    async fn experiments(
+        &self,
+        call: Call,
+        query: ExperimentQuery,
+    ) -> Result<ExperimentList, ApiError> {
+        pending()
+    }
+
+    async fn experiment(&self, call: Call, id: PlanId) -> Result<Experiment, ApiError> {
+        pending()
+    }
+
+    async fn create_experiment(
+        &self,
+        call: Call,
+        request: NewExperiment,
+    ) -> Result<Experiment, ApiError> {
+        pending()
+    }
+
+    async fn act_on_experiment(
+        &self,
+        call: Call,
+        request: ActOnExperiment,
+    ) -> Result<Experiment, ApiError> {
+        pending()
+    }
+
+    async fn report(&self, call: Call, id: PlanId) -> Result<Report, ApiError> {
+        pending()
+    }
+
+    async fn what_if(&self, call: Call, request: WhatIf) -> Result<WhatIfAnswer, ApiError> {
+        pending()
+    }
+
+    async fn layers(&self, call: Call) -> Result<LayerList, ApiError> {
+        pending()
+    }
+
+    async fn put_layer(&self, call: Call, request: NewLayer) -> Result<Layer, ApiError> {
+        pending()
+    }
+
+    async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError> {
+        pending()
+    }
+
+    async fn rollout(&self, call: Call, id: PlanId) -> Result<RolloutView, ApiError> {
+        pending()
+    }
+
+    async fn create_rollout(
+        &self,
+        call: Call,
+        request: NewRollout,
+    ) -> Result<RolloutView, ApiError> {
+        pending()
+    }
+
+    async fn act_on_rollout(
+        &self,
+        call: Call,
+        request: ActOnRollout,
+    ) -> Result<RolloutView, ApiError> {
+        pending()
+    }
 }
 
 /// Another number for each router: its name to the others, and where its draws of replicas begin, so
@@ -396,12 +332,6 @@ fn new_seed() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// A store that does not say within this time that it is there is not.
-const CHECK_LIMIT: Duration = Duration::from_millis(800);
-
-async fn in_time(check: impl Future<Output = Result<(), StoreError>>) -> Result<(), String> {
-    match tokio::time::timeout(CHECK_LIMIT, check).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_elapsed) => Err(format!("no answer within {} ms", CHECK_LIMIT.as_millis())),
-    }
+fn pending<T>() -> Result<T, ApiError> {
+    Err(ApiError::internal())
 }

@@ -23,6 +23,7 @@ pub struct Settings {
     pub replicas: ReplicaSettings,
     pub cache: CacheSettings,
     pub policies: PolicySettings,
+    pub plans: PlanSettings,
     pub spool: SpoolSettings,
 }
 
@@ -56,6 +57,14 @@ pub struct CacheSettings {
 pub struct PolicySettings {
     pub max_ttl_s: u32,
     pub max_patterns: usize,
+}
+
+/// `[router.plans]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSettings {
+    pub tick_ms: u64,
+    pub lease_ms: u64,
 }
 
 /// `[router.spool]`.

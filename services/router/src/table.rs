@@ -173,7 +173,7 @@ impl Table {
             }
             (None, None) => return Err(no_version(model)),
         };
-        let decision = Decision { generation, reason, propensity, unit: unit_kept };
+        let decision = Decision::new(generation, reason, propensity, unit_kept);
         let (version, counted) = entry
             .versions
             .get(&version)

@@ -189,6 +189,7 @@ impl Test {
             protocol: Protocol::Natural,
             content_type: "application/json".to_owned(),
             cache: CacheWish::Use,
+            context: Default::default(),
         };
         let request = Framed { meta, body: Bytes::from_static(b"{\"features\":[1,2,3,4]}") };
         self.router.predict(call(Role::Client), request).await
@@ -203,7 +204,8 @@ impl Test {
             version: VersionId::new(*version).unwrap(),
             weight: *weight,
         };
-        let route = NewRoute { arms: weights.iter().map(arm).collect(), generation };
+        let route =
+            NewRoute { arms: weights.iter().map(arm).collect(), generation, ..NewRoute::default() };
         let request = PutRoute { model: "iris".parse().unwrap(), route };
         self.router.put_route(call(Role::Engineer), request).await
     }

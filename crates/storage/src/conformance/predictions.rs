@@ -1,7 +1,7 @@
 //! [`PredictionLog`].
 
-use domain::prediction::{Decision, Payload, Reason};
-use domain::{ModelName, PredictionId, PredictionRecord, RequestId};
+use domain::prediction::{Decision, Exposure, Payload, Reason};
+use domain::{ModelName, PlanId, PlanKind, PredictionId, PredictionRecord, RequestId};
 use futures_util::future::join_all;
 use time::Duration;
 
@@ -32,6 +32,7 @@ pub async fn predictions(port: &dyn PredictionLog) -> Outcome {
     assert_eq!(port.since(&name, moment(0), 10).await?.len(), 2);
 
     window(port).await?;
+    exposures(port).await?;
     odd_values(port).await
 }
 
@@ -122,6 +123,35 @@ async fn kept(port: &dyn PredictionLog, record: PredictionRecord) -> Outcome {
     Ok(())
 }
 
+async fn exposures(port: &dyn PredictionLog) -> Outcome {
+    let name = model_name("exposed")?;
+    let (plan, other) = (PlanId::new(PlanKind::Experiment), PlanId::new(PlanKind::Experiment));
+    let mut records = Vec::new();
+    for number in 0..1100 {
+        let mut one = record(&name, number)?;
+        one.decision.plan =
+            (number % 10 > 0).then(|| if number % 2 == 0 { &other } else { &plan }.clone());
+        one.decision.epoch = Some(1);
+        records.push(one);
+    }
+    port.append(&records).await?;
+    let wanted: Vec<Exposure> = records
+        .iter()
+        .filter(|record| record.decision.plan.as_ref() == Some(&plan))
+        .map(Exposure::from)
+        .collect();
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let page = port.exposures(&plan, after, 200).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.prediction_id);
+        read.extend(page);
+    }
+    assert_eq!(read, wanted);
+    assert!(port.exposures(&plan, None, 0).await?.is_empty());
+    Ok(())
+}
+
 /// The record to compare it by: its numbers exact, its bodies to the letter.
 fn text(record: Option<PredictionRecord>) -> Result<String, StoreError> {
     json::write("prediction", "compared", &record)
@@ -136,12 +166,7 @@ fn record(model: &ModelName, seconds: i64) -> Result<PredictionRecord, StoreErro
         principal: "0199".to_owned(),
         model: model.clone(),
         version: json::read("version", model.as_str(), "\"1\"")?,
-        decision: Decision {
-            generation: 1,
-            reason: Reason::Unit,
-            propensity: 0.9,
-            unit: Some("user-1".to_owned()),
-        },
+        decision: Decision::new(1, Reason::Unit, 0.9, Some("user-1".to_owned())),
         input: Payload {
             content_type: "application/json".to_owned(),
             bytes: 30,
@@ -155,5 +180,7 @@ fn record(model: &ModelName, seconds: i64) -> Result<PredictionRecord, StoreErro
         latency_us: 1500,
         compute_us: 300,
         cached: true,
+        degraded: None,
+        error: None,
     })
 }

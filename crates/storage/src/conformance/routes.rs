@@ -31,6 +31,11 @@ pub async fn routes(port: &dyn Routes) -> Outcome {
     }
     assert_eq!(port.route(&name).await?, Some(route(&name, 12)?));
 
+    let earlier = port.history(&name, 12, 3).await?;
+    assert_eq!(earlier, [route(&name, 11)?, route(&name, 10)?, route(&name, 9)?]);
+    assert_eq!(port.history(&name, u64::MAX, 100).await?.len(), 12);
+    assert!(port.history(&name, 1, 100).await?.is_empty());
+
     let other = route(&model_name("Route")?, 1)?;
     port.put_route(other.clone()).await?;
     let listed = port.routes().await?;
@@ -99,13 +104,9 @@ fn weighing(mut route: Route, weight: f64) -> Route {
 
 fn route(model: &ModelName, generation: u64) -> Result<Route, StoreError> {
     let version = json::read("version", model.as_str(), "\"1\"")?;
-    Ok(Route {
-        model: model.clone(),
-        arms: vec![Arm { version, share_ppm: BUCKETS, weight: 100.0 }],
-        salt: "c2FsdA".to_owned(),
-        segments: vec![Segment { start: 0, end: BUCKETS, version }],
-        generation,
-        updated_by: "anna".to_owned(),
-        updated_at: moment(i64::try_from(generation).unwrap_or_default().clamp(0, 100)),
-    })
+    let arms = vec![Arm { version, share_ppm: BUCKETS, weight: 100.0 }];
+    let segments = vec![Segment { start: 0, end: BUCKETS, version }];
+    let at = moment(i64::try_from(generation).unwrap_or_default().clamp(0, 100));
+    let first = Route::first(model.clone(), arms, segments, "c2FsdA".to_owned(), "anna", at);
+    Ok(Route { generation, ..first })
 }

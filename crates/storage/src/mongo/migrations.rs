@@ -11,10 +11,13 @@ use super::{DocumentsDatabase, WAITS, failures};
 use crate::StoreError;
 
 /// Forward only: a later file adds to the earlier ones.
-const MIGRATIONS: [(&str, &str); 1] = [(
-    "0001_predictions_feedback",
-    include_str!("../../../../migrations/mongo/0001_predictions_feedback.json"),
-)];
+const MIGRATIONS: [(&str, &str); 2] = [
+    (
+        "0001_predictions_feedback",
+        include_str!("../../../../migrations/mongo/0001_predictions_feedback.json"),
+    ),
+    ("0002_exposures", include_str!("../../../../migrations/mongo/0002_exposures.json")),
+];
 
 /// Codes of the server that say another one made the same collection or index at that moment: exists
 /// (48), write conflict (112), conflicting operation in progress (117), build aborted (276).

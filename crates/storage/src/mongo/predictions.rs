@@ -1,15 +1,16 @@
 //! The log of answered predictions.
 
 use async_trait::async_trait;
-use domain::{ModelName, PredictionId, PredictionRecord};
+use domain::prediction::Exposure;
+use domain::{ModelName, PlanId, PredictionId, PredictionRecord};
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, DateTime, RawDocumentBuf, cstr, doc, rawdoc};
 use time::OffsetDateTime;
 
 use super::{DocumentsDatabase, failures, fitting, read};
-use crate::StoreError;
 use crate::columns::{self, nanoseconds};
 use crate::ports::PredictionLog;
+use crate::{StoreError, json};
 
 /// What is sent at once, in documents and in bytes, so that each answer comes in time.
 const DOCUMENTS_PER_INSERT: usize = 500;
@@ -87,6 +88,45 @@ impl PredictionLog for DocumentsDatabase {
             source: cause.into(),
         })?
     }
+
+    async fn exposures(
+        &self,
+        plan: &PlanId,
+        after: Option<PredictionId>,
+        limit: u32,
+    ) -> Result<Vec<Exposure>, StoreError> {
+        // To the driver, 0 is no limit.
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let action = "read exposures";
+        let predictions = self.collection("predictions");
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let find = || async {
+            let found = predictions
+                .find(doc! { "plan": plan.as_str(), "_id": { "$gt": after.as_str() } })
+                .projection(doc! { "exposure": 1 })
+                .sort(doc! { "_id": 1 })
+                .limit(i64::from(limit))
+                .batch_size(limit.min(DOCUMENTS_PER_ANSWER))
+                .await?;
+            found.try_collect::<Vec<RawDocumentBuf>>().await
+        };
+        let documents = self.ask(action, find).await?;
+        let read = move || {
+            let exposures = documents.iter().map(|document| {
+                let id = document.get_str("_id").unwrap_or("of another kind");
+                json::read("exposure", id, document.get_str("exposure").unwrap_or_default())
+            });
+            exposures.collect()
+        };
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|cause| StoreError::Failed {
+            store: self.shown.clone(),
+            action,
+            source: cause.into(),
+        })?
+    }
 }
 
 fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
@@ -110,6 +150,10 @@ fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
     }
     if let Some(value) = record.value {
         document.append(cstr!("value"), value);
+    }
+    if let Some((plan, exposure)) = columns::exposure(record)? {
+        document.append(cstr!("plan"), plan);
+        document.append(cstr!("exposure"), exposure.as_str());
     }
     document.append(cstr!("record"), text.as_str());
     fitting("prediction", &id, document)

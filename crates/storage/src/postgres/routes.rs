@@ -82,4 +82,25 @@ impl Routes for RelationalServer {
             ),
         })
     }
+
+    async fn history(
+        &self,
+        model: &ModelName,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        let select = async |connection: &mut PgConnection| {
+            sqlx::query_scalar(
+                "SELECT record FROM routes WHERE model = $1 AND generation < $2 \
+                 ORDER BY generation DESC LIMIT $3",
+            )
+            .bind(model.as_str())
+            .bind(i64::try_from(before).unwrap_or(i64::MAX))
+            .bind(i64::from(limit))
+            .fetch_all(connection)
+            .await
+        };
+        let records: Vec<String> = self.during("read the history of a route", select).await?;
+        records.iter().map(|record| json::read("route", model.as_str(), record)).collect()
+    }
 }

@@ -19,6 +19,7 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         "credentials, audit",
         include_str!("../../../../migrations/postgres/0002_credentials_audit.sql"),
     ),
+    (4, "plans", include_str!("../../../../migrations/postgres/0004_plans.sql")),
 ];
 
 /// The table that lists what was applied.

@@ -13,11 +13,18 @@ mod predictions;
 
 const SCHEMA: Schema = Schema {
     applied: "documents_migrations",
-    migrations: &[(
-        1,
-        "predictions, feedback",
-        include_str!("../../../../migrations/sqlite/documents/0001_predictions_feedback.sql"),
-    )],
+    migrations: &[
+        (
+            1,
+            "predictions, feedback",
+            include_str!("../../../../migrations/sqlite/documents/0001_predictions_feedback.sql"),
+        ),
+        (
+            2,
+            "exposures",
+            include_str!("../../../../migrations/sqlite/documents/0002_exposures.sql"),
+        ),
+    ],
 };
 
 /// The file that serves [`PredictionLog`](crate::ports::PredictionLog) and

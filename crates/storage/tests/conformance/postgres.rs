@@ -32,7 +32,8 @@ async fn two_processes_write_to_postgres_at_once() -> Outcome {
     suite::credentials_by_two(&*first.credentials, &*second.credentials).await?;
     suite::audit_by_two(&*first.audit, &*second.audit).await?;
     suite::registry_by_two(&*first.registry, &*second.registry).await?;
-    suite::routes_by_two(&*first.routes, &*second.routes).await
+    suite::routes_by_two(&*first.routes, &*second.routes).await?;
+    suite::plans_by_two(&*first.plans, &*second.plans).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -51,7 +52,7 @@ async fn many_start_at_once_on_an_empty_database() {
             .fetch_one(&mut open(&url).await)
             .await
             .unwrap();
-        assert_eq!(applied, 2);
+        assert_eq!(applied, 3);
     }
 }
 
@@ -136,7 +137,8 @@ async fn all_suites(store: &Relational) -> Outcome {
     suite::credentials(&*store.credentials).await?;
     suite::audit(&*store.audit).await?;
     suite::registry(&*store.registry).await?;
-    suite::routes(&*store.routes).await
+    suite::routes(&*store.routes).await?;
+    suite::plans(&*store.plans).await
 }
 
 async fn open(url: &str) -> PgConnection {

@@ -11,6 +11,7 @@ use contracts::inference::Protocol;
 use contracts::router::{CacheWish, PredictRequest, PredictionView};
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::ModelName;
+use domain::targeting::Context;
 use futures_util::TryStreamExt;
 use runtime::http::{Caller, Problem, matched_path};
 use runtime::telemetry::{label, metrics, record};
@@ -116,6 +117,7 @@ async fn natural(
         protocol: Protocol::Natural,
         content_type,
         cache: cache_wish(request),
+        context: Context::default(),
     };
     send(gateway, call, request, Framed { meta: asked, body }).await
 }

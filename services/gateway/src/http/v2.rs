@@ -9,6 +9,7 @@ use contracts::inference::Protocol;
 use contracts::router::{Interface, PredictRequest, ServingState, SetEnabled, VersionState};
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::manifest::{Format, TensorSpec};
+use domain::targeting::Context;
 use domain::{ModelName, Version, VersionId};
 use runtime::http::{Caller, Problem};
 use serde::{Deserialize, Serialize};
@@ -355,6 +356,7 @@ async fn run(
         protocol: Protocol::V2 { header_length },
         content_type: content_type.unwrap_or("application/json").to_owned(),
         cache: cache_wish(request),
+        context: Context::default(),
     };
     send(gateway, call, request, Framed { meta: asked, body }).await
 }

@@ -147,6 +147,8 @@ impl Service {
             latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             compute_us: meta.compute_us,
             cached: meta.cache == Some(CacheUse::Hit),
+            degraded: None,
+            error: None,
         };
         let kept = serde_json::to_vec(&record)
             .map_err(|error| error.to_string())

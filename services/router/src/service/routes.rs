@@ -1,12 +1,13 @@
 //! How a route is put in force.
 
 use contracts::router::{NewArm, NewRoute, PutRoute};
-use contracts::{ApiError, ErrorCode, Faults};
-use domain::route::Arm;
-use domain::{ModelName, Route, Version, hex};
+use contracts::{ApiError, Call, ErrorCode, Faults};
+use domain::route::{Arm, Cause};
+use domain::{ModelName, Role, Route, Version, hex};
+use serde_json::json;
 use storage::StoreError;
 
-use super::Service;
+use super::{READERS, Service, not_shown, policy};
 use crate::assignment::{reassign, shares};
 use crate::error::RouterError;
 
@@ -17,6 +18,36 @@ const ATTEMPTS: u32 = 5;
 const MAX_WEIGHT: f64 = 1e9;
 
 impl Service {
+    pub(super) async fn route_of(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
+        let role = call.require(READERS)?.role;
+        call.require_model(&model)?;
+        let found = self.existing_model(&model).await?;
+        if !policy::in_force(&found).shows_version_to(role) {
+            return Err(not_shown(&model));
+        }
+        let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
+        route.ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("model `{model}` has no route yet: it gets one with its first version"),
+            )
+        })
+    }
+
+    pub(super) async fn change_route(
+        &self,
+        call: Call,
+        request: PutRoute,
+    ) -> Result<Route, ApiError> {
+        let caller = call.require(&[Role::Engineer])?;
+        call.require_model(&request.model)?;
+        let model = request.model.clone();
+        let before = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
+        let route = self.replace_route(&caller.name, request).await?;
+        self.record(&call, "route.put", &model, json!(before), json!(route)).await;
+        Ok(route)
+    }
+
     /// Gives a model its first route: all to this version. Changes nothing if it has one. Whoever
     /// calls makes it known.
     pub(super) async fn route_first(&self, by: &str, version: &Version) -> Result<(), ApiError> {
@@ -25,7 +56,7 @@ impl Service {
             return Ok(());
         }
         let arm = NewArm { version: version.version, weight: 100.0 };
-        let route = NewRoute { arms: vec![arm], generation: Some(0) };
+        let route = NewRoute { arms: vec![arm], generation: Some(0), ..NewRoute::default() };
         let request = PutRoute { model: version.model.clone(), route };
         match self.store_route(by, request).await {
             // Two first versions at once: one of them has the route.
@@ -46,6 +77,55 @@ impl Service {
         let Route { model, generation, .. } = &route;
         tracing::info!(%model, generation, by, "changed a route");
         Ok(route)
+    }
+
+    /// Changes the route that is in force, whatever came in between: `edit` may be called several
+    /// times, each time with the newest. The versions that it names are loaded first; it is in force in
+    /// every router when this returns.
+    pub(super) async fn amend_route(
+        &self,
+        model: &ModelName,
+        amendment: Amendment<'_>,
+        edit: impl Fn(&mut Route) -> Result<(), ApiError> + Send + Sync,
+    ) -> Result<Route, ApiError> {
+        let registry = &self.deps.relational.registry;
+        let versions = registry.versions(Some(model)).await.map_err(RouterError::from)?;
+        for attempt in 1.. {
+            let mut route = self.route_in_store(model).await?;
+            edit(&mut route)?;
+            for version in route.serving() {
+                if let Some(version) = versions.iter().find(|known| known.version == version) {
+                    self.fleet.load(version).await?;
+                }
+            }
+            route.generation += 1;
+            route.cause = amendment.cause;
+            amendment.reason.clone_into(&mut route.reason);
+            amendment.by.clone_into(&mut route.updated_by);
+            route.updated_at = self.deps.clock.now();
+            match self.deps.relational.routes.put_route(route.clone()).await {
+                Ok(()) => {
+                    self.changed().await?;
+                    let Route { generation, cause, .. } = &route;
+                    tracing::info!(%model, generation, ?cause, by = amendment.by, "changed a route");
+                    return Ok(route);
+                }
+                Err(StoreError::Conflict { .. }) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(RouterError::from(error).into()),
+            }
+        }
+        Err(ApiError::internal())
+    }
+
+    /// The route as the store has it.
+    pub(super) async fn route_in_store(&self, model: &ModelName) -> Result<Route, ApiError> {
+        let route = self.deps.relational.routes.route(model).await.map_err(RouterError::from)?;
+        route.ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("model `{model}` has no route yet: it gets one with its first version"),
+            )
+        })
     }
 
     async fn store_route(&self, by: &str, request: PutRoute) -> Result<Route, ApiError> {
@@ -73,18 +153,21 @@ impl Service {
                     ),
                 ));
             }
-            let (salt, segments) = match current {
-                Some(route) => (route.salt, route.segments),
-                None => (new_salt()?, Vec::new()),
-            };
-            let route = Route {
-                model: model.clone(),
-                segments: reassign(&segments, &arms),
-                arms: arms.clone(),
-                salt,
-                generation: generation + 1,
-                updated_by: by.to_owned(),
-                updated_at: self.deps.clock.now(),
+            let now = self.deps.clock.now();
+            let route = match current {
+                Some(route) => Route {
+                    segments: reassign(&route.segments, &arms),
+                    arms: arms.clone(),
+                    generation: generation + 1,
+                    cause: Cause::Put,
+                    updated_by: by.to_owned(),
+                    updated_at: now,
+                    ..route
+                },
+                None => {
+                    let segments = reassign(&[], &arms);
+                    Route::first(model.clone(), arms.clone(), segments, new_salt()?, by, now)
+                }
             };
             match routes.put_route(route.clone()).await {
                 Ok(()) => return Ok(route),
@@ -148,8 +231,18 @@ impl Service {
     }
 }
 
+/// Who changes a route, and why.
+pub(crate) struct Amendment<'a> {
+    /// User name, or the id of the plan.
+    pub(crate) by: &'a str,
+    /// What kind of change.
+    pub(crate) cause: Cause,
+    /// In words.
+    pub(crate) reason: &'a str,
+}
+
 /// A salt nobody can guess, so that nobody can choose units for an arm.
-fn new_salt() -> Result<String, ApiError> {
+pub(super) fn new_salt() -> Result<String, ApiError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
         tracing::error!(%error, "the system gives no random bytes");

@@ -31,7 +31,7 @@ fn record() -> PredictionRecord {
         principal: "someone".to_owned(),
         model: "iris".parse::<ModelName>().unwrap(),
         version: VersionId::new(1).unwrap(),
-        decision: Decision { generation: 1, reason: Reason::Request, propensity: 1.0, unit: None },
+        decision: Decision::new(1, Reason::Request, 1.0, None),
         input: payload(),
         output: payload(),
         rows: 1,
@@ -41,6 +41,8 @@ fn record() -> PredictionRecord {
         latency_us: 1,
         compute_us: 1,
         cached: false,
+        degraded: None,
+        error: None,
     }
 }
 

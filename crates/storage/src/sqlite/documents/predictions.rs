@@ -1,7 +1,8 @@
 //! The log of answered predictions.
 
 use async_trait::async_trait;
-use domain::{ModelName, PredictionId, PredictionRecord};
+use domain::prediction::Exposure;
+use domain::{ModelName, PlanId, PredictionId, PredictionRecord};
 use sqlx::QueryBuilder;
 use time::OffsetDateTime;
 
@@ -10,7 +11,7 @@ use crate::columns::{self, nanoseconds};
 use crate::ports::PredictionLog;
 use crate::{StoreError, json};
 
-/// Rows per statement; four variables each, of the 32,766 that SQLite takes.
+/// Rows per statement; six variables each, of the 32,766 that SQLite takes.
 const ROWS_PER_INSERT: usize = 500;
 
 #[async_trait]
@@ -24,13 +25,16 @@ impl PredictionLog for DocumentsFile {
         let mut change = self.0.change(action).await?;
         for chunk in rows.chunks(ROWS_PER_INSERT) {
             QueryBuilder::new(
-                "INSERT OR IGNORE INTO predictions (prediction_id, model, at_ns, record) ",
+                "INSERT OR IGNORE INTO predictions \
+                 (prediction_id, model, at_ns, plan, exposure, record) ",
             )
             .push_values(chunk, |mut values, row| {
                 values
                     .push_bind(row.id.as_str())
                     .push_bind(row.model)
                     .push_bind(row.at_ns)
+                    .push_bind(row.exposure.as_ref().map(|(plan, _)| *plan))
+                    .push_bind(row.exposure.as_ref().map(|(_, text)| text.as_str()))
                     .push_bind(row.record.as_str());
             })
             .build()
@@ -79,18 +83,46 @@ impl PredictionLog for DocumentsFile {
             source: cause.into(),
         })?
     }
+
+    async fn exposures(
+        &self,
+        plan: &PlanId,
+        after: Option<PredictionId>,
+        limit: u32,
+    ) -> Result<Vec<Exposure>, StoreError> {
+        let action = "read exposures";
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT prediction_id, exposure FROM predictions WHERE plan = ? AND prediction_id > ? \
+             ORDER BY prediction_id LIMIT ?",
+        )
+        .bind(plan.as_str())
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(limit)
+        .fetch_all(&self.0.read)
+        .await
+        .map_err(self.0.during(action))?;
+        let read = move || rows.iter().map(|(id, text)| json::read("exposure", id, text)).collect();
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|cause| StoreError::Failed {
+            store: self.0.url.clone(),
+            action,
+            source: cause.into(),
+        })?
+    }
 }
 
 struct Row<'a> {
     id: String,
     model: &'a str,
     at_ns: i64,
+    exposure: Option<(&'a str, String)>,
     record: String,
 }
 
 impl<'a> Row<'a> {
     fn of(record: &'a PredictionRecord) -> Result<Self, StoreError> {
         let (id, text) = columns::prediction(record)?;
-        Ok(Self { id, model: record.model.as_str(), at_ns: nanoseconds(record.at), record: text })
+        let (model, at_ns) = (record.model.as_str(), nanoseconds(record.at));
+        Ok(Self { id, model, at_ns, exposure: columns::exposure(record)?, record: text })
     }
 }

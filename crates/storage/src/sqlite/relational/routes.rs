@@ -66,4 +66,23 @@ impl Routes for RelationalFile {
             .map_err(self.0.during(action))?;
         change.commit().await.map_err(self.0.during(action))
     }
+
+    async fn history(
+        &self,
+        model: &ModelName,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<Route>, StoreError> {
+        let records: Vec<String> = sqlx::query_scalar(
+            "SELECT record FROM routes WHERE model = ? AND generation < ? \
+             ORDER BY generation DESC LIMIT ?",
+        )
+        .bind(model.as_str())
+        .bind(i64::try_from(before).unwrap_or(i64::MAX))
+        .bind(limit)
+        .fetch_all(&self.0.read)
+        .await
+        .map_err(self.0.during("read the history of a route"))?;
+        records.iter().map(|record| json::read("route", model.as_str(), record)).collect()
+    }
 }
