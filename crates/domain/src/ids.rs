@@ -24,6 +24,11 @@ pub enum InvalidId {
     /// An id of an experiment, a rollout or a layer.
     #[error("id `{0}` must be `exp_`, `rol_` or `lay_` and 32 digits of lower-case hex")]
     PlanId(String),
+    /// A metric's name.
+    #[error(
+        "metric name `{0}` must be 1 to 64 characters of `A-Z a-z 0-9 . _ -`, start with a letter or digit, and not be `label` or `value`"
+    )]
+    MetricName(String),
 }
 
 /// The name of a model, unique in the registry and safe in a path or a label.

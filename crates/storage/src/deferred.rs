@@ -5,6 +5,7 @@
 //! is open, each call answers `Unavailable` at once, without waiting. Whoever composes the service
 //! spawns [`Opening`].
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,8 +16,8 @@ use domain::counts::CountBatch;
 use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, User, UserId,
-    Version, VersionId,
+    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User,
+    UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 
@@ -343,16 +344,60 @@ impl PredictionLog for Deferred<Documents> {
     ) -> Result<Vec<Exposure>, StoreError> {
         self.get()?.predictions.exposures(plan, after, limit).await
     }
+
+    async fn known(
+        &self,
+        ids: &[PredictionId],
+    ) -> Result<HashMap<PredictionId, ModelName>, StoreError> {
+        Deferred::get(self)?.predictions.known(ids).await
+    }
 }
 
 #[async_trait]
 impl FeedbackStore for Deferred<Documents> {
-    async fn add(&self, feedback: Feedback) -> Result<bool, StoreError> {
-        self.get()?.feedback.add(feedback).await
+    async fn add_all(
+        &self,
+        feedback: &[Feedback],
+        known: &HashMap<PredictionId, ModelName>,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.get()?.feedback.add_all(feedback, known).await
     }
 
     async fn of_prediction(&self, id: PredictionId) -> Result<Vec<Feedback>, StoreError> {
         self.get()?.feedback.of_prediction(id).await
+    }
+
+    async fn of_predictions(&self, ids: &[PredictionId]) -> Result<Vec<Feedback>, StoreError> {
+        self.get()?.feedback.of_predictions(ids).await
+    }
+
+    async fn of_units(
+        &self,
+        model: &ModelName,
+        units: &[String],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Feedback>, StoreError> {
+        self.get()?.feedback.of_units(model, units, since).await
+    }
+
+    async fn pending(
+        &self,
+        after: Option<PredictionId>,
+        limit: u32,
+    ) -> Result<Vec<Pending>, StoreError> {
+        self.get()?.feedback.pending(after, limit).await
+    }
+
+    async fn settle(&self, known: &HashMap<PredictionId, ModelName>) -> Result<(), StoreError> {
+        self.get()?.feedback.settle(known).await
+    }
+
+    async fn tally(
+        &self,
+        model: Option<&ModelName>,
+        since: OffsetDateTime,
+    ) -> Result<Vec<Tally>, StoreError> {
+        self.get()?.feedback.tally(model, since).await
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Here is OpenTelemetry's API alone: it does nothing unless the process set telemetry up.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use domain::metrics as names;
 use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, User, UserId,
-    Version, VersionId,
+    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User,
+    UserId, Version, VersionId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -168,11 +169,17 @@ observed! { "documents": PredictionLog {
     get(id: PredictionId) -> Option<PredictionRecord>;
     since(model: &ModelName, since: OffsetDateTime, limit: u32) -> Vec<PredictionRecord>;
     exposures(plan: &PlanId, after: Option<PredictionId>, limit: u32) -> Vec<Exposure>;
+    known(ids: &[PredictionId]) -> HashMap<PredictionId, ModelName>;
 } }
 
 observed! { "documents": FeedbackStore {
-    add(feedback: Feedback) -> bool;
+    add_all(feedback: &[Feedback], known: &HashMap<PredictionId, ModelName>) -> Vec<bool>;
     of_prediction(id: PredictionId) -> Vec<Feedback>;
+    of_predictions(ids: &[PredictionId]) -> Vec<Feedback>;
+    of_units(model: &ModelName, units: &[String], since: OffsetDateTime) -> Vec<Feedback>;
+    pending(after: Option<PredictionId>, limit: u32) -> Vec<Pending>;
+    settle(known: &HashMap<PredictionId, ModelName>) -> ();
+    tally(model: Option<&ModelName>, since: OffsetDateTime) -> Vec<Tally>;
 } }
 
 observed! { "artifacts": Artifacts {

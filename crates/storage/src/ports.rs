@@ -1,5 +1,6 @@
 //! The ports: what the services need of a store, cut by need. Domain types in and out.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +9,8 @@ use domain::counts::CountBatch;
 use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, User, UserId,
-    Version, VersionId,
+    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User,
+    UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 
@@ -172,15 +173,53 @@ pub trait PredictionLog: Send + Sync {
         after: Option<PredictionId>,
         limit: u32,
     ) -> Result<Vec<Exposure>, StoreError>;
+    /// Those of these ids that are in the log, each with its model.
+    async fn known(
+        &self,
+        ids: &[PredictionId],
+    ) -> Result<HashMap<PredictionId, ModelName>, StoreError>;
 }
 
 /// Ground truth.
 #[async_trait]
 pub trait FeedbackStore: Send + Sync {
-    /// Adds feedback; tells whether it was new. The same prediction, outcome and source is known.
-    async fn add(&self, feedback: Feedback) -> Result<bool, StoreError>;
-    /// All feedback of one prediction, oldest first.
+    /// Adds feedback; tells of each, in this order, whether it was new. The same subject, outcome,
+    /// source and moment is known. `known` names the models of those predictions that the log knows;
+    /// the others are pending.
+    async fn add_all(
+        &self,
+        feedback: &[Feedback],
+        known: &HashMap<PredictionId, ModelName>,
+    ) -> Result<Vec<bool>, StoreError>;
+    /// All feedback of one prediction, in the order it was received.
     async fn of_prediction(&self, id: PredictionId) -> Result<Vec<Feedback>, StoreError>;
+    /// All feedback of these predictions, in the order it was received. Thousands are asked for at
+    /// once.
+    async fn of_predictions(&self, ids: &[PredictionId]) -> Result<Vec<Feedback>, StoreError>;
+    /// The feedback of these units of a model that was received since a moment, in that order. What
+    /// was received since may have happened before: see [`Feedback::at`].
+    async fn of_units(
+        &self,
+        model: &ModelName,
+        units: &[String],
+        since: OffsetDateTime,
+    ) -> Result<Vec<Feedback>, StoreError>;
+    /// Predictions with feedback that is pending, whose id comes after `after`: in the order of ids,
+    /// `limit` at most.
+    async fn pending(
+        &self,
+        after: Option<PredictionId>,
+        limit: u32,
+    ) -> Result<Vec<Pending>, StoreError>;
+    /// These predictions are in the log by now: their feedback is pending no longer.
+    async fn settle(&self, known: &HashMap<PredictionId, ModelName>) -> Result<(), StoreError>;
+    /// How much feedback was received since a moment, by kind. Of one model: without what is pending,
+    /// as its model is not known.
+    async fn tally(
+        &self,
+        model: Option<&ModelName>,
+        since: OffsetDateTime,
+    ) -> Result<Vec<Tally>, StoreError>;
 }
 
 /// Model files, each found by its SHA-256.
