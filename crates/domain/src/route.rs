@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use crate::experiment::UnitKind;
 use crate::plan::PlanId;
 use crate::targeting::{Audience, Condition, Fallback, Rule};
 use crate::{ModelName, VersionId};
@@ -190,6 +191,9 @@ pub struct Trial {
     /// And who meets all of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Condition>,
+    /// What it assigns: a request without a unit is in no experiment that assigns units.
+    #[serde(default)]
+    pub unit: UnitKind,
     /// The experiment's own salt, which its layer does not share.
     pub salt: String,
     /// How units are hashed.
