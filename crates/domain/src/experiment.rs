@@ -241,35 +241,7 @@ pub struct Metric {
     pub name: String,
     /// What each request gives.
     pub of: Measure,
-    impl Measure {
-    /// Whether it is learned from feedback, and not known at once.
-    pub fn is_from_feedback(&self) -> bool {
-        matches!(
-            self,
-            Self::Accuracy
-                | Self::SquaredError
-                | Self::AbsoluteError
-                | Self::LabelIs { .. }
-                | Self::Value
-                | Self::Named { .. }
-        )
-    }
-
-    /// Whether each request gives 0 or 1.
-    pub fn is_yes_or_no(&self) -> bool {
-        matches!(
-            self,
-            Self::Error
-                | Self::Slow { .. }
-                | Self::LowConfidence { .. }
-                | Self::Degraded
-                | Self::Accuracy
-                | Self::LabelIs { .. }
-        )
-    }
-}
-
-/// What a unit's requests make together.
+    /// What a unit's requests make together.
     #[serde(default)]
     pub per_unit: PerUnit,
     /// Which way is better.
@@ -320,6 +292,34 @@ pub enum Measure {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         missing: Option<f64>,
     },
+}
+
+impl Measure {
+    /// Whether it is learned from feedback, and not known at once.
+    pub fn is_from_feedback(&self) -> bool {
+        matches!(
+            self,
+            Self::Accuracy
+                | Self::SquaredError
+                | Self::AbsoluteError
+                | Self::LabelIs { .. }
+                | Self::Value
+                | Self::Named { .. }
+        )
+    }
+
+    /// Whether each request gives 0 or 1.
+    pub fn is_yes_or_no(&self) -> bool {
+        matches!(
+            self,
+            Self::Error
+                | Self::Slow { .. }
+                | Self::LowConfidence { .. }
+                | Self::Degraded
+                | Self::Accuracy
+                | Self::LabelIs { .. }
+        )
+    }
 }
 
 /// What a unit's requests make together.

@@ -18,6 +18,7 @@ pub mod layers;
 pub mod looks;
 pub mod measure;
 pub mod split;
+mod summary;
 pub mod truth;
 pub mod what_if;
 

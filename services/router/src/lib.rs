@@ -2,11 +2,13 @@
 //!
 //! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
 //! gets which version), `fleet` (the replicas), `registration` (how files become a version),
-//! [`spool`] (how an answered prediction reaches the log).
+//! [`spool`] (how an answered prediction reaches the log), [`statistics`] (what is known of arms),
+//! [`experiments`] (what is made of that).
 
 mod answers;
 pub mod assignment;
 mod error;
+pub mod experiments;
 mod fleet;
 mod http;
 mod registration;
@@ -16,6 +18,7 @@ mod saved;
 mod service;
 mod settings;
 pub mod spool;
+pub mod statistics;
 mod table;
 
 use std::sync::Arc;
@@ -67,6 +70,8 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
     let driver = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
+    let looker = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { looker.drive_experiments(stop).await });
     let follower = Arc::clone(service);
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));

@@ -2,13 +2,16 @@
 
 mod answering;
 mod driving;
+mod experiments;
 mod following;
+mod layers;
 mod others;
 mod policy;
 mod readiness;
 mod registry;
 mod routes;
 mod telling;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -265,11 +268,11 @@ impl RouterApi for Service {
         call: Call,
         query: ExperimentQuery,
     ) -> Result<ExperimentList, ApiError> {
-        pending((call, query))
+        self.list_experiments(call, query).await
     }
 
     async fn experiment(&self, call: Call, id: PlanId) -> Result<Experiment, ApiError> {
-        pending((call, id))
+        self.experiment_of(call, id).await
     }
 
     async fn create_experiment(
@@ -277,7 +280,7 @@ impl RouterApi for Service {
         call: Call,
         request: NewExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending((call, request))
+        self.plan_experiment(call, request).await
     }
 
     async fn act_on_experiment(
@@ -285,23 +288,23 @@ impl RouterApi for Service {
         call: Call,
         request: ActOnExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending((call, request))
+        self.act(call, request).await
     }
 
     async fn report(&self, call: Call, id: PlanId) -> Result<Report, ApiError> {
-        pending((call, id))
+        self.report_of(call, id).await
     }
 
     async fn what_if(&self, call: Call, request: WhatIf) -> Result<WhatIfAnswer, ApiError> {
-        pending((call, request))
+        self.what_if_of(call, request).await
     }
 
     async fn layers(&self, call: Call) -> Result<LayerList, ApiError> {
-        pending((call,))
+        self.list_layers(call).await
     }
 
     async fn put_layer(&self, call: Call, request: NewLayer) -> Result<Layer, ApiError> {
-        pending((call, request))
+        self.change_layer(call, request).await
     }
 
     async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError> {

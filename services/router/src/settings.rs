@@ -24,6 +24,7 @@ pub struct Settings {
     pub cache: CacheSettings,
     pub policies: PolicySettings,
     pub plans: PlanSettings,
+    pub experiments: ExperimentSettings,
     pub spool: SpoolSettings,
 }
 
@@ -65,6 +66,23 @@ pub struct PolicySettings {
 pub struct PlanSettings {
     pub tick_ms: u64,
     pub lease_ms: u64,
+}
+
+/// `[router.experiments]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentSettings {
+    pub look_s: u64,
+    pub max_looks: usize,
+    pub page: u32,
+    pub least_move: f64,
+    pub turn_ms: u64,
+    pub max_open: usize,
+    pub max_arms: usize,
+    pub max_metrics: usize,
+    pub max_characters: usize,
+    pub max_runtime_s: u64,
+    pub min_epoch_s: u64,
 }
 
 /// `[router.spool]`.

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{
+    accounts, audit, auth, experiments, health, outcomes, predict, registry, routes, upload, v2,
+};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -78,6 +80,19 @@ struct Problem {
         registry::put_route,
         registry::policy,
         registry::put_policy,
+        experiments::layers,
+        experiments::put_layer,
+        experiments::experiments,
+        experiments::create_experiment,
+        experiments::experiment,
+        experiments::start,
+        experiments::pause,
+        experiments::resume,
+        experiments::promote,
+        experiments::abort,
+        experiments::weights,
+        experiments::report,
+        experiments::what_if,
         outcomes::metrics_summary,
         predict::predict,
         predict::prediction,
