@@ -8,8 +8,8 @@ mod policy;
 mod readiness;
 mod registry;
 mod routes;
+mod telling;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -17,23 +17,29 @@ use std::time::Duration;
 use async_trait::async_trait;
 use contracts::inference::{Answered, Target};
 use contracts::router::{
-    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
-    PutPolicy, PutRoute, Readiness, ServingState, SetAlias, SetEnabled, VersionState,
+    ActOnExperiment, ActOnRollout, Change, ClearBlock, ExperimentList, ExperimentQuery, Explain,
+    Explained, History, HistoryQuery, LayerList, ModelDetail, ModelList, NewExperiment, NewLayer,
+    NewModel, NewRollout, NewVersion, PredictRequest, PredictionView, PutPolicy, PutRoute,
+    Readiness, Report, Rollback, RolledBack, RolloutList, RolloutQuery, RolloutView, SetAlias,
+    SetEnabled, ShadowQuery, ShadowReport, Switch, WhatIf, WhatIfAnswer,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
-use domain::{Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Role, Route, Version};
-use serde_json::{Value, json};
-use storage::StoreError;
+use domain::experiment::Experiment;
+use domain::layer::Layer;
+use domain::{
+    Model, ModelName, ModelPolicy, PlanId, PredictionId, PredictionRecord, Role, Route, Version,
+};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Deps;
 use crate::answers::Answers;
 use crate::error::RouterError;
-use crate::fleet::{Fleet, names as target_names};
+use crate::fleet::Fleet;
 use crate::settings::Settings;
 use crate::spool::{Spool, ship};
-use crate::table::{Table, target, unknown_model, unknown_version};
+use crate::table::{Table, target, unknown_model};
 
 pub(crate) use policy::not_shown;
 
@@ -223,27 +229,27 @@ impl RouterApi for Service {
     }
 
     async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn switch(&self, call: Call, request: Switch) -> Result<Route, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn clear_block(&self, call: Call, request: ClearBlock) -> Result<Route, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn history(&self, call: Call, query: HistoryQuery) -> Result<History, ApiError> {
-        pending()
+        pending((call, query))
     }
 
     async fn impose(&self, call: Call, route: Route) -> Result<Done, ApiError> {
-        pending()
+        pending((call, route))
     }
 
     async fn shadow_report(
@@ -251,7 +257,7 @@ impl RouterApi for Service {
         call: Call,
         query: ShadowQuery,
     ) -> Result<ShadowReport, ApiError> {
-        pending()
+        pending((call, query))
     }
 
     async fn experiments(
@@ -259,11 +265,11 @@ impl RouterApi for Service {
         call: Call,
         query: ExperimentQuery,
     ) -> Result<ExperimentList, ApiError> {
-        pending()
+        pending((call, query))
     }
 
     async fn experiment(&self, call: Call, id: PlanId) -> Result<Experiment, ApiError> {
-        pending()
+        pending((call, id))
     }
 
     async fn create_experiment(
@@ -271,7 +277,7 @@ impl RouterApi for Service {
         call: Call,
         request: NewExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn act_on_experiment(
@@ -279,31 +285,31 @@ impl RouterApi for Service {
         call: Call,
         request: ActOnExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn report(&self, call: Call, id: PlanId) -> Result<Report, ApiError> {
-        pending()
+        pending((call, id))
     }
 
     async fn what_if(&self, call: Call, request: WhatIf) -> Result<WhatIfAnswer, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn layers(&self, call: Call) -> Result<LayerList, ApiError> {
-        pending()
+        pending((call,))
     }
 
     async fn put_layer(&self, call: Call, request: NewLayer) -> Result<Layer, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError> {
-        pending()
+        pending((call, query))
     }
 
     async fn rollout(&self, call: Call, id: PlanId) -> Result<RolloutView, ApiError> {
-        pending()
+        pending((call, id))
     }
 
     async fn create_rollout(
@@ -311,7 +317,7 @@ impl RouterApi for Service {
         call: Call,
         request: NewRollout,
     ) -> Result<RolloutView, ApiError> {
-        pending()
+        pending((call, request))
     }
 
     async fn act_on_rollout(
@@ -319,7 +325,7 @@ impl RouterApi for Service {
         call: Call,
         request: ActOnRollout,
     ) -> Result<RolloutView, ApiError> {
-        pending()
+        pending((call, request))
     }
 }
 
@@ -332,6 +338,6 @@ fn new_seed() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn pending<T>() -> Result<T, ApiError> {
+fn pending<A, T>(_: A) -> Result<T, ApiError> {
     Err(ApiError::internal())
 }

@@ -8,7 +8,7 @@ use super::failure::{UNREACHABLE, failure, no_connection, overdue};
 use super::{WAITS, begin};
 use crate::StoreError;
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "accounts, registry, routes",

@@ -42,7 +42,9 @@ impl Service {
         }
     }
 
+    #[expect(clippy::unused_async, reason = "rollouts come with their branch")]
     async fn drive_rollouts(&self) {}
 
+    #[expect(clippy::unused_async, reason = "experiments come with their branch")]
     async fn drive_experiments(&self) {}
 }

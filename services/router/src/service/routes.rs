@@ -25,13 +25,7 @@ impl Service {
         if !policy::in_force(&found).shows_version_to(role) {
             return Err(not_shown(&model));
         }
-        let route = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
-        route.ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::NotFound,
-                format!("model `{model}` has no route yet: it gets one with its first version"),
-            )
-        })
+        self.route_in_store(&model).await
     }
 
     pub(super) async fn change_route(
