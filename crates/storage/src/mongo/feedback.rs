@@ -7,6 +7,7 @@ use domain::{Feedback, ModelName, Outcome, Pending, PredictionId, Subject, Tally
 use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::options::Hint;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +19,10 @@ use crate::ports::FeedbackStore;
 
 const OF_PREDICTIONS: &str = "feedback";
 const OF_UNITS: &str = "unit_feedback";
+
+// Names of indexes, as the migrations have them.
+const BY_PREDICTION: &str = "once_by_prediction_outcome_source";
+const BY_UNIT: &str = "once_by_unit_outcome_source";
 
 /// Not all or nothing: where it fails midway, some is kept. Adding it again is harmless.
 #[async_trait]
@@ -52,7 +57,7 @@ impl FeedbackStore for DocumentsDatabase {
     }
 
     async fn of_prediction(&self, id: PredictionId) -> Result<Vec<Feedback>, StoreError> {
-        self.found(OF_PREDICTIONS, doc! { "prediction_id": id.to_string() }).await
+        self.of_predictions(&[id]).await
     }
 
     async fn of_predictions(&self, ids: &[PredictionId]) -> Result<Vec<Feedback>, StoreError> {
@@ -60,7 +65,7 @@ impl FeedbackStore for DocumentsDatabase {
         for chunk in ids.chunks(IDS_PER_QUERY) {
             let ids: Vec<String> = chunk.iter().map(ToString::to_string).collect();
             let these = doc! { "prediction_id": { "$in": ids } };
-            found.extend(self.found(OF_PREDICTIONS, these).await?);
+            found.extend(self.found(OF_PREDICTIONS, BY_PREDICTION, these).await?);
         }
         // Each chunk is in order, and so is what they make together.
         found.sort_by_key(|one| one.received_at);
@@ -80,7 +85,7 @@ impl FeedbackStore for DocumentsDatabase {
                 "unit": { "$in": chunk },
                 "received_at_ns": { "$gte": nanoseconds(since) },
             };
-            found.extend(self.found(OF_UNITS, these).await?);
+            found.extend(self.found(OF_UNITS, BY_UNIT, these).await?);
         }
         found.sort_by_key(|one| one.received_at);
         Ok(found)
@@ -193,25 +198,36 @@ impl DocumentsDatabase {
         Ok(added)
     }
 
-    async fn found(&self, name: &str, these: Document) -> Result<Vec<Feedback>, StoreError> {
+    /// Feedback by an index, in the order it was received.
+    async fn found(
+        &self,
+        name: &str,
+        index: &str,
+        these: Document,
+    ) -> Result<Vec<Feedback>, StoreError> {
         let action = "read feedback";
         let all = self.collection(name);
         let find = || async {
             let found = all
                 .find(these.clone())
                 .projection(doc! { "record": 1 })
-                .sort(doc! { "received_at_ns": 1, "_id": 1 })
+                .hint(Hint::Name(index.to_owned()))
                 .await?;
             found.try_collect::<Vec<RawDocumentBuf>>().await
         };
         let documents = self.ask(action, find).await?;
         // Thousands of records take too long for an asynchronous thread.
         let read = move || {
-            let records = documents.iter().map(|document| {
-                let key = document.get_str("_id").unwrap_or("of another kind");
-                read("feedback", key, document)
+            let one = |document: &RawDocumentBuf| {
+                let key = document.get_str("_id").unwrap_or("of another kind").to_owned();
+                Ok((read::<Feedback>("feedback", &key, document)?, key))
+            };
+            let mut found = documents.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+            // Here, so that the server is not tempted to walk through all there is in this order.
+            found.sort_by(|(one, key), (other, later)| {
+                (one.received_at, key).cmp(&(other.received_at, later))
             });
-            records.collect()
+            Ok(found.into_iter().map(|(one, _)| one).collect())
         };
         let done = tokio::task::spawn_blocking(read).await;
         done.map_err(|cause| StoreError::Failed {

@@ -12,6 +12,8 @@ use crate::{StoreError, json};
 
 mod feedback;
 mod predictions;
+#[cfg(test)]
+mod tests;
 
 const SCHEMA: Schema = Schema {
     applied: "documents_migrations",
