@@ -234,6 +234,15 @@ impl PredictionLog for Broken {
     ) -> Result<Vec<PredictionRecord>, StoreError> {
         self.error()
     }
+
+    async fn exposures(
+        &self,
+        _: &domain::PlanId,
+        _: Option<PredictionId>,
+        _: u32,
+    ) -> Result<Vec<domain::prediction::Exposure>, StoreError> {
+        self.error()
+    }
 }
 
 fn settings(values: &[(&str, &str)]) -> Settings {

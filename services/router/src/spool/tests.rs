@@ -82,6 +82,15 @@ impl PredictionLog for Log {
     ) -> Result<Vec<PredictionRecord>, StoreError> {
         Ok(Vec::new())
     }
+
+    async fn exposures(
+        &self,
+        _: &domain::PlanId,
+        _: Option<PredictionId>,
+        _: u32,
+    ) -> Result<Vec<domain::prediction::Exposure>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 async fn ship_all(spool: &Arc<Spool>, log: &Arc<Log>) -> Vec<PredictionId> {
