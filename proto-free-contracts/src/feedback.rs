@@ -71,9 +71,38 @@ pub struct NewFeedback {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<MetricName>,
     /// When it happened (RFC 3339). Left out, when it is received.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<OffsetDateTime>,
+}
+
+/// What a client may send as JSON: one, a list, or a list in an object.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum GivenFeedback {
+    /// One.
+    One(NewFeedback),
+    /// Many.
+    Many(Vec<OneOfMany>),
+    /// Many, too.
+    Items {
+        /// They.
+        items: Vec<OneOfMany>,
+    },
+}
+
+/// One of many. What is no feedback is refused alone.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum OneOfMany {
+    /// As it should be.
+    Feedback(NewFeedback),
+    /// Anything else.
+    Other(serde_json::Value),
 }
 
 /// The answer to one, or to many.
@@ -152,7 +181,11 @@ pub struct FeedbackSummary {
     pub kinds: Vec<Tally>,
     /// When the oldest that still waits for its prediction was received, whatever the window. Absent
     /// if nothing waits, and where one model is asked for.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub oldest_pending: Option<OffsetDateTime>,
 }

@@ -69,7 +69,9 @@ fn json(body: &[u8], max_items: usize) -> Result<Given, ApiError> {
         serde_json::from_str(list.get()).map_err(|error| not_json(&error))?;
     counted(items.len(), max_items, before)?;
     let items = items.iter().enumerate();
-    Ok(Given::Many(items.map(|(n, text)| item::read(format!("{before}/{n}"), text.get())).collect()))
+    Ok(Given::Many(
+        items.map(|(n, text)| item::read(format!("{before}/{n}"), text.get())).collect(),
+    ))
 }
 
 /// Refuses what stands beside `items`, which would be lost.

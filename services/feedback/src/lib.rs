@@ -34,5 +34,6 @@ pub struct Deps {
 
 /// Builds the service.
 pub fn build(settings: Settings, deps: Deps) -> Arc<FeedbackService> {
+    service::begin_counters();
     Arc::new(FeedbackService { settings, deps })
 }

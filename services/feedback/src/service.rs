@@ -16,6 +16,8 @@ use crate::{Deps, FeedbackError, Settings};
 mod accepting;
 mod waiting;
 
+pub(crate) use accepting::begin_counters;
+
 /// The feedback service.
 pub struct FeedbackService {
     pub(crate) settings: Settings,

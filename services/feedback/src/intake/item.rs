@@ -61,7 +61,8 @@ pub(super) fn set_text(read: &mut NewFeedback, name: &str, text: &str) -> Result
         "label" => read.label = Some(text.to_owned()),
         "value" => {
             let number = text.trim().parse();
-            read.value = Some(number.map_err(|_| format!("must be a number, got `{}`", cut(text)))?);
+            read.value =
+                Some(number.map_err(|_| format!("must be a number, got `{}`", cut(text)))?);
         }
         "metric" => read.metric = Some(text.parse().map_err(told)?),
         "at" => {

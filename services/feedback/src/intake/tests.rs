@@ -30,7 +30,8 @@ fn each_form_says_the_same() {
     let table = format!(
         "\u{feff}prediction_id,label, value ,metric,unit,model,at\n{ID},\"set,osa\",,,,,\n,,12.5,revenue,u 1,iris,2026-01-31T23:59:59+01:00\n"
     );
-    let expected: Vec<_> = many("application/json", &list).into_iter().map(|item| item.read).collect();
+    let expected: Vec<_> =
+        many("application/json", &list).into_iter().map(|item| item.read).collect();
     assert_eq!(expected[0].as_ref().unwrap().label.as_deref(), Some("set,osa"));
     let second = expected[1].as_ref().unwrap();
     assert_eq!((second.unit.as_deref(), second.value), (Some("u 1"), Some(12.5)));

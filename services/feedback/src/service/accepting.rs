@@ -195,6 +195,11 @@ fn all_refused(mut errors: Vec<ApiError>) -> ApiError {
     ApiError::fields(faults)
 }
 
+/// Puts the counters at zero, so that the first refusal is seen as an increase.
+pub(crate) fn begin_counters() {
+    count(&[]);
+}
+
 fn count(answers: &[Result<Submitted, ApiError>]) {
     let (mut matched, mut pending, mut repeated, mut refused) = (0, 0, 0, 0);
     for answer in answers {
@@ -205,14 +210,9 @@ fn count(answers: &[Result<Submitted, ApiError>]) {
             Ok(_) => matched += 1,
         }
     }
-    for (outcome, count) in [
-        ("matched", matched),
-        ("pending", pending),
-        ("repeated", repeated),
-        ("refused", refused),
-    ] {
-        if count > 0 {
-            metrics().feedback.add(count, &[label("outcome", outcome)]);
-        }
+    let counts =
+        [("matched", matched), ("pending", pending), ("repeated", repeated), ("refused", refused)];
+    for (outcome, count) in counts {
+        metrics().feedback.add(count, &[label("outcome", outcome)]);
     }
 }

@@ -5,14 +5,14 @@ use actix_web::web::{Data, Json, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use contracts::drift::{Summary, SummaryRequest};
 use contracts::feedback::{
-    FeedbackForm, FeedbackList, FeedbackQuery, FeedbackSummary, NewFeedback, PendingList,
+    FeedbackForm, FeedbackList, FeedbackQuery, FeedbackSummary, GivenFeedback, PendingList,
     PendingQuery, SubmitAnswer,
 };
 use contracts::{ApiError, ErrorCode, Framed};
 use domain::PredictionId;
 use runtime::http::{Caller, Problem};
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::predict::whole_body;
 use super::registry::{parse_model, told_of_versions};
@@ -28,28 +28,6 @@ pub(super) struct Window {
 
 fn one_hour() -> u64 {
     3600
-}
-
-/// One outcome, or many.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only for the document")]
-pub(super) enum GivenFeedback {
-    One(NewFeedback),
-    Many(#[schema(min_items = 1)] Vec<OneOfMany>),
-    Items {
-        #[schema(min_items = 1)]
-        items: Vec<OneOfMany>,
-    },
-}
-
-/// One of many outcomes. What is none is refused alone.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only for the document")]
-pub(super) enum OneOfMany {
-    Outcome(NewFeedback),
-    Other(serde_json::Value),
 }
 
 /// Takes ground truth: for a prediction by its `prediction_id`, or for a unit by `model` and `unit`;
