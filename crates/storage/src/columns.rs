@@ -1,11 +1,14 @@
 //! What every adapter makes of a record: the values it keeps beside it, and what it says where one
 //! is missing or does not fit.
 
+use std::collections::{BTreeMap, HashMap};
+
 use domain::counts::CountBatch;
 use domain::prediction::Exposure;
 use domain::{
-    AuditRow, Credential, Feedback, Model, ModelName, ModelPolicy, Outcome, Plan, PredictionRecord,
-    Revocation, Role, Scope, User, UserId, Version, VersionId,
+    AuditRow, Credential, Feedback, InvalidId, Model, ModelName, ModelPolicy, Outcome, Plan,
+    PredictionId, PredictionRecord, Revocation, Role, Scope, Subject, Tally, User, UserId, Version,
+    VersionId,
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -39,16 +42,99 @@ pub(crate) fn exposure(record: &PredictionRecord) -> Result<Option<(&str, String
     Ok(Some((plan.as_str(), text)))
 }
 
-/// The outcome by which feedback is known.
-pub(crate) fn outcome(feedback: &Feedback) -> Result<Outcome, StoreError> {
-    Ok(match &feedback.outcome {
-        Outcome::Label(label) => Outcome::Label(label.clone()),
-        Outcome::Value(value) => {
-            json::finite("feedback", &feedback.prediction_id.to_string(), "value", *value)?;
-            // Negative zero is zero: the two are one outcome.
-            Outcome::Value(if *value == 0.0 { 0.0 } else { *value })
+/// What is kept of feedback.
+pub(crate) struct StoredFeedback<'a> {
+    /// The prediction's id, or the model and the unit.
+    pub(crate) id: String,
+    /// What makes two of a subject and a source one: what happened and, where it is said, when.
+    pub(crate) outcome: String,
+    pub(crate) kind: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) received_at_ns: i64,
+    pub(crate) record: String,
+}
+
+impl<'a> StoredFeedback<'a> {
+    /// `Invalid` if its number is none.
+    pub(crate) fn of(feedback: &'a Feedback) -> Result<Self, StoreError> {
+        #[derive(Serialize)]
+        struct Known {
+            #[serde(flatten)]
+            outcome: Outcome,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            at_ns: Option<i64>,
         }
+        let id = match &feedback.subject {
+            Subject::Prediction { prediction_id } => prediction_id.to_string(),
+            Subject::Unit { model, unit } => format!("{model}/{unit}"),
+        };
+        json::finite("feedback", &id, "value", feedback.outcome.number().unwrap_or_default())?;
+        let mut outcome = feedback.outcome.clone();
+        if let Outcome::Value(value) | Outcome::Metric { value, .. } = &mut outcome {
+            // Negative zero is zero: the two are one outcome.
+            *value += 0.0;
+        }
+        let known = Known { outcome, at_ns: feedback.occurred_at.map(nanoseconds) };
+        Ok(Self {
+            outcome: json::write("feedback", &id, &known)?,
+            kind: feedback.outcome.kind(),
+            source: &feedback.source,
+            received_at_ns: nanoseconds(feedback.received_at),
+            record: json::write("feedback", &id, feedback)?,
+            id,
+        })
+    }
+}
+
+/// Prediction ids from their texts.
+pub(crate) fn prediction_id(text: &str) -> Result<PredictionId, StoreError> {
+    text.parse().map_err(|cause: InvalidId| StoreError::Corrupt {
+        what: "prediction",
+        id: text.to_owned(),
+        source: cause.into(),
     })
+}
+
+/// Which predictions are in the log, from their rows: id, model.
+pub(crate) fn known_predictions(
+    rows: Vec<(String, String)>,
+) -> Result<HashMap<PredictionId, ModelName>, StoreError> {
+    let known = |(id, model): (String, String)| {
+        let model = model.parse().map_err(|cause: InvalidId| StoreError::Corrupt {
+            what: "prediction",
+            id: id.clone(),
+            source: cause.into(),
+        })?;
+        Ok((prediction_id(&id)?, model))
+    };
+    rows.into_iter().map(known).collect()
+}
+
+/// The ids of each model, as texts.
+pub(crate) fn by_model(
+    known: &HashMap<PredictionId, ModelName>,
+) -> BTreeMap<&ModelName, Vec<String>> {
+    let mut models: BTreeMap<&ModelName, Vec<String>> = BTreeMap::new();
+    for (id, model) in known {
+        models.entry(model).or_default().push(id.to_string());
+    }
+    models
+}
+
+/// What a tally is made of: kind, for known predictions, for pending ones, for units.
+pub(crate) type Counted = (String, i64, i64, i64);
+
+/// One tally a kind, in order.
+pub(crate) fn tallies(counted: impl IntoIterator<Item = Counted>) -> Vec<Tally> {
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for (kind, matched, pending, of_units) in counted {
+        let tally =
+            tallies.entry(kind.clone()).or_insert_with(|| Tally { kind, ..Tally::default() });
+        tally.matched += matched.unsigned_abs();
+        tally.pending += pending.unsigned_abs();
+        tally.of_units += of_units.unsigned_abs();
+    }
+    tallies.into_values().collect()
 }
 
 /// A user's row: name, id, role, password's hash, when it was made and by whom; then revision,

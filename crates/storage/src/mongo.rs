@@ -46,6 +46,9 @@ const WAITS: Waits = Waits {
 /// What a document may take: MongoDB's own limit, which no setting of it moves.
 const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// Ids per query.
+const IDS_PER_QUERY: usize = 5_000;
+
 /// The database that serves [`PredictionLog`](crate::ports::PredictionLog) and
 /// [`FeedbackStore`](crate::ports::FeedbackStore).
 pub(crate) struct DocumentsDatabase {

@@ -1,5 +1,7 @@
 //! [`PredictionLog`].
 
+use std::collections::HashMap;
+
 use domain::prediction::{Decision, Exposure, Payload, Reason};
 use domain::{ModelName, PlanId, PlanKind, PredictionId, PredictionRecord, RequestId};
 use futures_util::future::join_all;
@@ -32,6 +34,7 @@ pub async fn predictions(port: &dyn PredictionLog) -> Outcome {
     assert_eq!(port.since(&name, moment(0), 10).await?.len(), 2);
 
     window(port).await?;
+    known(port).await?;
     exposures(port).await?;
     odd_values(port).await
 }
@@ -76,6 +79,20 @@ async fn window(port: &dyn PredictionLog) -> Outcome {
     assert_eq!(port.since(&name, moment(1090) + Duration::MICROSECOND, 5000).await?.len(), 9);
     assert!(port.since(&name, moment(1100), 5000).await?.is_empty());
     assert_eq!(port.since(&other, moment(0), 5000).await?.len(), 1);
+    Ok(())
+}
+
+async fn known(port: &dyn PredictionLog) -> Outcome {
+    let (name, other) = (model_name("known")?, model_name("known")?);
+    let (one, two) = (record(&name, 0)?, record(&other, 0)?);
+    port.append(&[one.clone(), two.clone()]).await?;
+    let (one, two) = (one.prediction_id, two.prediction_id);
+    // More than one query's worth of ids that are not there.
+    let mut asked: Vec<_> = (0..12_000).map(|_| PredictionId::new()).collect();
+    asked.extend([one, two, one]);
+    let found = port.known(&asked).await?;
+    assert_eq!(found, HashMap::from([(one, name), (two, other)]));
+    assert!(port.known(&[]).await?.is_empty());
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The log of answered predictions.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use domain::prediction::Exposure;
 use domain::{ModelName, PlanId, PredictionId, PredictionRecord};
@@ -7,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, DateTime, RawDocumentBuf, cstr, doc, rawdoc};
 use time::OffsetDateTime;
 
-use super::{DocumentsDatabase, failures, fitting, read};
+use super::{DocumentsDatabase, IDS_PER_QUERY, failures, fitting, read};
 use crate::columns::{self, nanoseconds};
 use crate::ports::PredictionLog;
 use crate::{StoreError, json};
@@ -127,6 +129,28 @@ impl PredictionLog for DocumentsDatabase {
             source: cause.into(),
         })?
     }
+
+    async fn known(
+        &self,
+        ids: &[PredictionId],
+    ) -> Result<HashMap<PredictionId, ModelName>, StoreError> {
+        let predictions = self.collection("predictions");
+        let mut found = Vec::new();
+        for chunk in ids.chunks(IDS_PER_QUERY) {
+            let ids: Vec<String> = chunk.iter().map(ToString::to_string).collect();
+            let find = || async {
+                let these = doc! { "_id": { "$in": ids.clone() } };
+                let found = predictions.find(these).projection(doc! { "model": 1 }).await?;
+                found.try_collect::<Vec<RawDocumentBuf>>().await
+            };
+            let documents = self.ask("look predictions up", find).await?;
+            found.extend(documents.iter().map(|document| {
+                let text = |key| document.get_str(key).unwrap_or_default().to_owned();
+                (text("_id"), text("model"))
+            }));
+        }
+        columns::known_predictions(found)
+    }
 }
 
 fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
@@ -160,7 +184,7 @@ fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
 }
 
 /// The documents in runs that are sent at once.
-fn batches(mut documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
+pub(super) fn batches(mut documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
     let mut batches = Vec::new();
     while !documents.is_empty() {
         let mut bytes = 0;

@@ -1,6 +1,8 @@
 //! MongoDB.
 
-use domain::{Feedback, ModelName, PredictionId, PredictionRecord, RequestId};
+use std::collections::HashMap;
+
+use domain::{Feedback, ModelName, PredictionId, PredictionRecord, RequestId, Subject};
 use mongodb::bson::{Document, doc};
 use storage::conformance as suite;
 use storage::{Documents, StoreError};
@@ -50,9 +52,9 @@ async fn many_start_at_once_on_a_database_that_is_not_there_yet() {
             outcome.unwrap();
         }
         let database = database(&url).await;
-        for name in ["predictions", "feedback"] {
+        for (name, count) in [("predictions", 3), ("feedback", 4), ("unit_feedback", 3)] {
             let indexes = database.collection::<Document>(name).list_index_names().await.unwrap();
-            assert_eq!(indexes.len(), 2, "{indexes:?}");
+            assert_eq!(indexes.len(), count, "{indexes:?}");
         }
     }
 }
@@ -75,10 +77,10 @@ async fn a_record_above_mongodbs_limit_is_invalid_and_tells_its_size() -> Outcom
     assert_eq!(since(&store, "large").await?.len(), 4);
 
     let id = PredictionId::new();
-    let error = store.feedback.add(says(id, &"x".repeat(6_000_000))).await.unwrap_err();
+    let error = add(&store, says(id, &"x".repeat(6_000_000))).await.unwrap_err();
     assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
     for _ in 0..2 {
-        store.feedback.add(says(id, &"x".repeat(5_000_000))).await?;
+        add(&store, says(id, &"x".repeat(5_000_000))).await?;
     }
     assert_eq!(store.feedback.of_prediction(id).await?.len(), 1);
     Ok(())
@@ -93,7 +95,11 @@ async fn each_query_of_mongodb_uses_an_index_and_reads_no_more_than_it_returns()
     store.predictions.append(&[record("other", "x")]).await?;
     let id = records[0].prediction_id;
     for label in ["x", "y"] {
-        store.feedback.add(says(id, label)).await?;
+        add(&store, says(id, label)).await?;
+    }
+    for (model, unit) in [("one", "u1"), ("one", "u2"), ("one", "u3"), ("other", "u1")] {
+        let subject = Subject::Unit { model: model.parse().unwrap(), unit: unit.to_owned() };
+        add(&store, Feedback { subject, ..says(id, "x") }).await?;
     }
 
     let database = database(&url).await;
@@ -103,6 +109,11 @@ async fn each_query_of_mongodb_uses_an_index_and_reads_no_more_than_it_returns()
     assert_eq!(page.len(), 20);
     store.predictions.get(id).await?;
     store.feedback.of_prediction(id).await?;
+    store.predictions.known(&[id, records[1].prediction_id]).await?;
+    assert_eq!(store.feedback.pending(None, 1).await?.len(), 1);
+    let units = ["u1".to_owned(), "u2".to_owned()];
+    let since = OffsetDateTime::UNIX_EPOCH;
+    assert_eq!(store.feedback.of_units(&model, &units, since).await?.len(), 2);
     database.run_command(doc! { "profile": 0 }).await.unwrap();
 
     let profile = database.collection::<Document>("system.profile");
@@ -118,7 +129,11 @@ async fn each_query_of_mongodb_uses_an_index_and_reads_no_more_than_it_returns()
     let expected = [
         ("IXSCAN { model: 1, at_ns: -1, _id: -1 }", 20, false),
         ("IDHACK", 1, false),
-        ("IXSCAN { prediction_id: 1, outcome: 1, source: 1 }", 2, true),
+        ("IXSCAN { prediction_id: 1, outcome: 1, source: 1 }", 2, false),
+        ("IXSCAN { _id: 1 }", 2, false),
+        ("IXSCAN { model: 1, prediction_id: 1 }", 1, false),
+        ("IXSCAN { model: 1, prediction_id: 1 }", 2, false),
+        ("IXSCAN { model: 1, unit: 1, outcome: 1, source: 1 }", 2, false),
     ];
     assert_eq!(seen, expected.map(|(plan, n, sorted)| (plan.to_owned(), n, sorted)));
     Ok(())
@@ -130,7 +145,7 @@ async fn what_analysts_query_stands_beside_the_record() -> Outcome {
     let store = storage::documents(&url).await?;
     let one = record("queried", "setosa");
     store.predictions.append(std::slice::from_ref(&one)).await?;
-    store.feedback.add(says(one.prediction_id, "virginica")).await?;
+    add(&store, says(one.prediction_id, "virginica")).await?;
 
     let database = database(&url).await;
     let all = database.collection::<Document>("predictions");
@@ -180,6 +195,10 @@ async fn a_document_without_a_sound_record_is_corrupt_and_named() -> Outcome {
 async fn since(store: &Documents, model: &str) -> Result<Vec<PredictionRecord>, StoreError> {
     let model: ModelName = model.parse().unwrap();
     store.predictions.since(&model, OffsetDateTime::UNIX_EPOCH, 1000).await
+}
+
+async fn add(store: &Documents, one: Feedback) -> Result<bool, StoreError> {
+    Ok(store.feedback.add_all(&[one], &HashMap::new()).await? == [true])
 }
 
 fn record(model: &str, label: &str) -> PredictionRecord {

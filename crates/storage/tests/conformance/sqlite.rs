@@ -121,7 +121,7 @@ async fn many_start_at_once_on_files_that_are_not_there_yet() {
         .fetch_one(&mut file)
         .await
         .unwrap();
-        assert_eq!(applied, 5);
+        assert_eq!(applied, 6);
     }
 }
 

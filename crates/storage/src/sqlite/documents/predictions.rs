@@ -1,12 +1,14 @@
 //! The log of answered predictions.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use domain::prediction::Exposure;
 use domain::{ModelName, PlanId, PredictionId, PredictionRecord};
 use sqlx::QueryBuilder;
 use time::OffsetDateTime;
 
-use super::DocumentsFile;
+use super::{DocumentsFile, IDS_PER_QUERY, among};
 use crate::columns::{self, nanoseconds};
 use crate::ports::PredictionLog;
 use crate::{StoreError, json};
@@ -73,15 +75,7 @@ impl PredictionLog for DocumentsFile {
         .fetch_all(&self.0.read)
         .await
         .map_err(self.0.during(action))?;
-        // Thousands of records take too long for an asynchronous thread.
-        let read =
-            move || rows.iter().map(|(id, text)| json::read("prediction", id, text)).collect();
-        let done = tokio::task::spawn_blocking(read).await;
-        done.map_err(|cause| StoreError::Failed {
-            store: self.0.url.clone(),
-            action,
-            source: cause.into(),
-        })?
+        self.read_all("prediction", action, rows).await
     }
 
     async fn exposures(
@@ -101,13 +95,25 @@ impl PredictionLog for DocumentsFile {
         .fetch_all(&self.0.read)
         .await
         .map_err(self.0.during(action))?;
-        let read = move || rows.iter().map(|(id, text)| json::read("exposure", id, text)).collect();
-        let done = tokio::task::spawn_blocking(read).await;
-        done.map_err(|cause| StoreError::Failed {
-            store: self.0.url.clone(),
-            action,
-            source: cause.into(),
-        })?
+        self.read_all("exposure", action, rows).await
+    }
+
+    async fn known(
+        &self,
+        ids: &[PredictionId],
+    ) -> Result<HashMap<PredictionId, ModelName>, StoreError> {
+        let mut found = Vec::new();
+        for chunk in ids.chunks(IDS_PER_QUERY) {
+            let mut query = QueryBuilder::new(
+                "SELECT prediction_id, model FROM predictions WHERE prediction_id IN ",
+            );
+            among(&mut query, chunk.iter().map(ToString::to_string));
+            let rows = query.build_query_as().fetch_all(&self.0.read);
+            let rows: Vec<(String, String)> =
+                rows.await.map_err(self.0.during("look predictions up"))?;
+            found.extend(rows);
+        }
+        columns::known_predictions(found)
     }
 }
 

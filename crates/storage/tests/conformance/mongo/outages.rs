@@ -9,7 +9,7 @@ use storage::StoreError;
 use testkit::{PrivateServer, shared_mongo};
 use time::OffsetDateTime;
 
-use super::{database, record, says, since};
+use super::{add, database, record, says, since};
 use crate::Outcome;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +79,7 @@ async fn after_a_restart_the_first_call_of_each_kind_succeeds() -> Outcome {
             1 => store.predictions.append(&[one.clone(), record("restarted", "y")]).await?,
             2 => assert!(store.predictions.get(one.prediction_id).await?.is_some()),
             3 => assert_eq!(since(&store, "restarted").await?.len(), 2),
-            4 => assert!(store.feedback.add(says(one.prediction_id, "x")).await?),
+            4 => assert!(add(&store, says(one.prediction_id, "x")).await?),
             _ => assert_eq!(store.feedback.of_prediction(one.prediction_id).await?.len(), 1),
         }
     }
@@ -103,7 +103,7 @@ async fn a_server_that_hangs_is_unavailable_in_time_and_back_when_it_goes_on() -
         store.predictions.get(one.prediction_id),
         since(&store, "slow"),
         store.predictions.append(std::slice::from_ref(&two)),
-        store.feedback.add(says(one.prediction_id, "x")),
+        add(&store, says(one.prediction_id, "x")),
         storage::documents(server.url()),
     );
     unavailable(read);
@@ -124,7 +124,7 @@ async fn a_server_that_hangs_is_unavailable_in_time_and_back_when_it_goes_on() -
         assert!(started.elapsed() < Duration::from_secs(10), "not back: {error:?}");
     }
     store.predictions.append(std::slice::from_ref(&two)).await?;
-    store.feedback.add(says(one.prediction_id, "x")).await?;
+    add(&store, says(one.prediction_id, "x")).await?;
     assert_eq!(since(&store, "slow").await?.len(), 2);
     assert_eq!(store.feedback.of_prediction(one.prediction_id).await?.len(), 1);
     Ok(())
