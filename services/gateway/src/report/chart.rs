@@ -145,7 +145,7 @@ impl Scale {
             high = high.max(arm.upper);
         }
         let room = (high - low) * 0.06;
-        (room > 0.0 && room.is_finite()).then(|| Self {
+        (room > 0.0 && room.is_finite()).then_some(Self {
             from,
             until,
             low: low - room,

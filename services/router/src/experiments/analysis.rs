@@ -61,7 +61,9 @@ pub fn analyse(experiment: &Experiment, sample: &Sample, at: OffsetDateTime) -> 
     correct(&mut metrics);
     let known_ratio = least_p.get(SAMPLE_RATIO).copied();
     let sample_ratio = sample_ratio(sample, &strata, known_ratio);
-    least_p.insert(SAMPLE_RATIO.to_owned(), sample_ratio.p_value);
+    if sample_ratio.p_value < 1.0 {
+        least_p.insert(SAMPLE_RATIO.to_owned(), sample_ratio.p_value);
+    }
     let primary = compared.first().map(Vec::as_slice).unwrap_or_default();
     let elapsed_s = elapsed_s(experiment, at);
     let recommendation = if sample.units.is_empty() {

@@ -6,7 +6,7 @@
 //! which no assignment of its own can have moved: that makes the sequence much narrower and no less valid.
 
 use crate::statistics::cuped;
-use crate::statistics::difference::{Difference, Plan, p_value, rho};
+use crate::statistics::difference::{Difference, Form, Plan, p_value, rho};
 use crate::statistics::epochs::{DesignBased, Epoch, Side, stratified};
 use crate::statistics::moments::Moments;
 
@@ -199,11 +199,12 @@ fn by_chances(
         sums.push(side, other / (control + other), value - so_far.mean);
         so_far.push(*value);
     }
-    let interval = sums.interval(alpha, eta)?;
+    let interval = sums.interval(alpha, eta, Form::Safe)?;
+    let variances = sums.sum_of_variances.max(sums.sum_of_pooled);
     // The evidence of the same mixture, from which the interval comes by asking what is not excluded.
-    let scaled = sums.sum_of_variances * eta * eta;
+    let scaled = variances * eta * eta;
     let log_e = 0.5 * (sums.sum.powi(2) * eta * eta / (scaled + 1.0) - scaled.ln_1p());
-    let standard_error = sums.sum_of_variances.sqrt() / sums.count as f64;
+    let standard_error = variances.sqrt() / sums.count as f64;
     (standard_error > 0.0).then_some(Difference {
         difference: interval.estimate,
         standard_error,

@@ -49,7 +49,7 @@ pub(super) fn look(
         Some(LookArm { version: *sample.arms.get(*arm)?, difference, lower, upper })
     };
     let arms: Vec<LookArm> = treatments.iter().zip(primary).filter_map(arm).collect();
-    (!arms.is_empty()).then(|| Look { at, units: sample.units.len() as u64, arms })
+    (!arms.is_empty()).then_some(Look { at, units: sample.units.len() as u64, arms })
 }
 
 pub(super) fn power(

@@ -46,7 +46,7 @@ impl Service {
             if !self.has_lease(LEASE).await {
                 continue;
             }
-            let look = self.look_at_all(&mut looking);
+            let look = Box::pin(self.look_at_all(&mut looking));
             match stop.run_until_cancelled(look).await {
                 Some(Err(error)) => tracing::debug!(%error, "experiments were not looked at"),
                 Some(Ok(())) => {}

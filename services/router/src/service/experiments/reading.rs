@@ -1,7 +1,6 @@
 //! What the log says of an experiment.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use contracts::router::{Report, WhatIf, WhatIfAnswer};
 use contracts::{ApiError, Call, Faults};
@@ -49,7 +48,7 @@ impl Service {
         let experiment = self.shown_experiment(&call, &request.experiment).await?;
         let policy = chances(&experiment, &request)?;
         let sample = self.sample(&experiment, self.deps.clock.now()).await?;
-        Ok(aside(move || what_if::what_if(&sample, &policy)).await?)
+        aside(move || what_if::what_if(&sample, &policy)).await
     }
 
     /// The sample as it is now, with its analysis.
