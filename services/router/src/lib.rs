@@ -1,11 +1,12 @@
 //! The router service: the registry of models, the routes, and the way of a prediction.
 //!
-//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
-//! gets which version), `fleet` (the replicas), `registration` (how files become a version),
+//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), `targeting`,
+//! `choice` and [`assignment`] (who gets which version), `fleet` (the replicas), `registration` (how files become a version),
 //! [`spool`] (how an answered prediction reaches the log).
 
 mod answers;
 pub mod assignment;
+mod choice;
 mod error;
 mod fleet;
 mod http;
@@ -17,6 +18,7 @@ mod service;
 mod settings;
 pub mod spool;
 mod table;
+mod targeting;
 
 use std::sync::Arc;
 
