@@ -1,11 +1,13 @@
 //! Every public route with its role, in one table.
 
 mod accounts;
+mod aside;
 mod audit;
 mod auth;
 mod docs;
 mod door;
 mod experiments;
+mod explain;
 mod face;
 #[cfg(test)]
 mod fuzz;
@@ -123,6 +125,12 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
         public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/route/explain",
+            Roles(ANALYST),
+            explain::explain,
+        ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),
         public(get.clone(), "/api/v1/layers", Roles(ANALYST), experiments::layers),

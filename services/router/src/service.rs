@@ -3,6 +3,7 @@
 mod answering;
 mod driving;
 mod experiments;
+mod explaining;
 mod following;
 mod layers;
 mod others;
@@ -10,6 +11,8 @@ mod policy;
 mod readiness;
 mod registry;
 mod routes;
+mod standing_in;
+mod sticking;
 mod telling;
 mod turns;
 
@@ -102,10 +105,10 @@ impl Service {
         ship(Arc::clone(&self.spool), log, stop).await;
     }
 
-    /// The versions that routes name and no replica is known to hold.
+    /// The versions that routes send requests to and no replica is known to hold.
     fn missing(&self) -> Vec<Target> {
         let held = self.fleet.held();
-        let routed = self.table.routed();
+        let routed = self.table.answering();
         let targets = routed.iter().map(|version| target(version));
         targets.filter(|target| !held.contains(target)).collect()
     }
@@ -232,7 +235,7 @@ impl RouterApi for Service {
     }
 
     async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError> {
-        pending((call, request))
+        self.explained(&call, request)
     }
 
     async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError> {

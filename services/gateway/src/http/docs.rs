@@ -11,7 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, experiments, health, outcomes, predict, registry, routes, upload, v2,
+    accounts, audit, auth, experiments, explain, health, outcomes, predict, registry, routes, upload,
+    v2,
 };
 
 /// How every failure looks (RFC 9457).
@@ -78,6 +79,7 @@ struct Problem {
         registry::remove_alias,
         registry::route,
         registry::put_route,
+        explain::explain,
         registry::policy,
         registry::put_policy,
         experiments::layers,

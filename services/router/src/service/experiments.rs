@@ -14,7 +14,7 @@ use domain::{ModelName, Plan, PlanId, PlanKind, Role};
 use serde_json::{Value, json};
 use storage::StoreError;
 
-use super::routes::new_salt;
+use super::routes::{Conditions, new_salt};
 use super::{Service, not_shown, policy};
 use crate::assignment::{reassign, shares};
 use crate::error::RouterError;
@@ -129,6 +129,8 @@ impl Service {
             registry.versions(Some(&request.model)).await.map_err(RouterError::from)?;
         let mut faults = Faults::default();
         check(request, &versions, &self.limits(), &mut faults);
+        let conditions = Conditions { limits: &self.settings.routes, audiences: None };
+        conditions.check(&request.design.when, "#/when", &mut faults);
         faults.check()
     }
 
