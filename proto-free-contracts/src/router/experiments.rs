@@ -1,7 +1,7 @@
 //! Experiments, the layers they share, and what they report.
 
-use domain::experiment::Experiment;
 pub use domain::experiment::Advice;
+use domain::experiment::Experiment;
 use domain::experiment::{Design, ExperimentState, Look, PlannedArm};
 use domain::layer::Layer;
 use domain::{ModelName, PlanId, VersionId};

@@ -144,18 +144,8 @@ pub fn routes() -> Vec<PublicRoute> {
         )
         .once(),
         public(get.clone(), "/api/v1/experiments/{id}", Roles(ANALYST), experiments::experiment),
-        public(
-            post.clone(),
-            "/api/v1/experiments/{id}/start",
-            Roles(ENGINEER),
-            experiments::start,
-        ),
-        public(
-            post.clone(),
-            "/api/v1/experiments/{id}/pause",
-            Roles(ENGINEER),
-            experiments::pause,
-        ),
+        public(post.clone(), "/api/v1/experiments/{id}/start", Roles(ENGINEER), experiments::start),
+        public(post.clone(), "/api/v1/experiments/{id}/pause", Roles(ENGINEER), experiments::pause),
         public(
             post.clone(),
             "/api/v1/experiments/{id}/resume",
@@ -168,24 +158,14 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ENGINEER),
             experiments::promote,
         ),
-        public(
-            post.clone(),
-            "/api/v1/experiments/{id}/abort",
-            Roles(ENGINEER),
-            experiments::abort,
-        ),
+        public(post.clone(), "/api/v1/experiments/{id}/abort", Roles(ENGINEER), experiments::abort),
         public(
             put.clone(),
             "/api/v1/experiments/{id}/weights",
             Roles(ENGINEER),
             experiments::weights,
         ),
-        public(
-            get.clone(),
-            "/api/v1/experiments/{id}/report",
-            Roles(ANALYST),
-            experiments::report,
-        ),
+        public(get.clone(), "/api/v1/experiments/{id}/report", Roles(ANALYST), experiments::report),
         public(
             post.clone(),
             "/api/v1/experiments/{id}/what-if",

@@ -116,7 +116,8 @@ pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Re
             let query: Vec<_> =
                 model.iter().map(|model| ("model", model.as_str().to_owned())).collect();
             let list: ExperimentList = engine.get(AT, &query).await?;
-            return place.print(&list, || table::of(&list.experiments.iter().map(row).collect::<Vec<_>>()));
+            return place
+                .print(&list, || table::of(&list.experiments.iter().map(row).collect::<Vec<_>>()));
         }
         ExperimentCommand::Show { id } => engine.get(&format!("{AT}/{id}"), &[]).await?,
         ExperimentCommand::Create { file } => {
@@ -255,9 +256,8 @@ fn of_metric(metric: &MetricReport) -> String {
         let of = |value: fn(&Comparison) -> Option<f64>| {
             found.map_or(String::new(), |one| short(value(one)))
         };
-        let interval = found.map_or(String::new(), |one| {
-            format!("{} to {}", short(one.lower), short(one.upper))
-        });
+        let interval = found
+            .map_or(String::new(), |one| format!("{} to {}", short(one.lower), short(one.upper)));
         let mut row = json!({"version": arm.version, "units": arm.units, "mean": short(arm.mean),
             "difference": of(|one| one.difference), "interval": interval,
             "p": of(|one| one.p_value), "p corrected": of(|one| one.p_corrected)});

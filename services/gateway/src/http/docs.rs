@@ -11,8 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, experiments, explain, health, outcomes, predict, registry, routes, upload,
-    v2,
+    accounts, audit, auth, experiments, explain, health, outcomes, predict, registry, routes,
+    upload, v2,
 };
 
 /// How every failure looks (RFC 9457).

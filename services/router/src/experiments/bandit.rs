@@ -61,11 +61,8 @@ pub fn next_weights(design: &Design, sample: &Sample) -> Option<Next> {
         return None;
     }
     let best = chances_best(design, sample)?;
-    let shares = if *two && best.len() >= LEAST_ARMS_FOR_TOP_TWO {
-        top_two(&best)?
-    } else {
-        best.clone()
-    };
+    let shares =
+        if *two && best.len() >= LEAST_ARMS_FOR_TOP_TWO { top_two(&best)? } else { best.clone() };
     let weights = weights(&shares, *floor)?;
     let told = sample.arms.iter().zip(&best).map(|(version, chance)| {
         format!("version {version} is the best with a chance of {:.1} %", chance * 100.0)

@@ -166,7 +166,8 @@ fn take_out(
             continue;
         }
         let Some(adjusted) = cuped::adjust(control, other) else { continue };
-        for (arm, moments) in [(sample.control, adjusted.control), (treatment, adjusted.treatment)] {
+        for (arm, moments) in [(sample.control, adjusted.control), (treatment, adjusted.treatment)]
+        {
             if let Some(cell) = cells.get_mut(arm) {
                 before += cell.m2;
                 after += moments.m2;

@@ -173,7 +173,8 @@ fn check_numbers(design: &Design, limits: &Limits, faults: &mut Faults) {
         faults.add("#/minimum_effect", detail);
     }
     if design.planned_units < 10 {
-        faults.add("#/planned_units", format!("must be 10 or more, got `{}`", design.planned_units));
+        faults
+            .add("#/planned_units", format!("must be 10 or more, got `{}`", design.planned_units));
     }
     let most = limits.runtime_s;
     if design.maximum_runtime_s == 0 || design.maximum_runtime_s > most {
@@ -197,7 +198,8 @@ fn check_numbers(design: &Design, limits: &Limits, faults: &mut Faults) {
         faults.add("#/outcome_window_s", detail);
     }
     if design.cuped && design.allocation != Allocation::Fixed {
-        let detail = "goes with fixed weights only: a bandit's units are weighted by their chances instead";
+        let detail =
+            "goes with fixed weights only: a bandit's units are weighted by their chances instead";
         faults.add("#/cuped", detail);
     }
 }
@@ -211,9 +213,8 @@ fn check_allocation(design: &Design, limits: &Limits, faults: &mut Faults) {
     let of = |field: &str| format!("#/allocation/{field}");
     let least = limits.least_epoch_s;
     if *epoch_s < least {
-        let detail = format!(
-            "must be {least} or more (`router.experiments.min_epoch_s`), got `{epoch_s}`"
-        );
+        let detail =
+            format!("must be {least} or more (`router.experiments.min_epoch_s`), got `{epoch_s}`");
         faults.add(of("epoch_s"), detail);
     }
     if *minimum_outcomes < 2 {

@@ -71,9 +71,7 @@ pub fn of_request(
         Measure::Accuracy => yes(exposure.label.as_ref()? == &truth.label.as_ref()?.0),
         Measure::SquaredError => off_by().map(|off| off * off),
         Measure::AbsoluteError => off_by().map(f64::abs),
-        Measure::Named { missing, .. } => {
-            of_unit(measure, exposure.at, truth, window).or(*missing)
-        }
+        Measure::Named { missing, .. } => of_unit(measure, exposure.at, truth, window).or(*missing),
         Measure::LabelIs { .. } | Measure::Value => of_unit(measure, exposure.at, truth, window),
     }
     .filter(|value| value.is_finite())

@@ -81,9 +81,8 @@ pub(super) fn power(
     let most = all.and_then(|all| all.into_iter().reduce(f64::max)).filter(|n| n.is_finite());
     let days = elapsed_s / 86_400.0;
     let units_per_day = (days > 0.0 && units > 0).then(|| units as f64 / days);
-    let days_left = most
-        .zip(units_per_day)
-        .map(|(needed, rate)| ((needed - units as f64) / rate).max(0.0));
+    let days_left =
+        most.zip(units_per_day).map(|(needed, rate)| ((needed - units as f64) / rate).max(0.0));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let units_needed = most.map(|needed| needed.ceil() as u64);
     Power { units_needed, units, units_per_day, days_left }
@@ -109,10 +108,16 @@ pub(super) fn notes(
         notes.push(format!("{moved} units got another version after a change of weights and count for their first one, which makes differences look smaller: `strict` keeps units where they are"));
     }
     if sample.waiting > 0 {
-        notes.push(format!("{} requests wait for their outcome: they count when their window closes", sample.waiting));
+        notes.push(format!(
+            "{} requests wait for their outcome: they count when their window closes",
+            sample.waiting
+        ));
     }
     if sample.passed_over > 0 {
-        notes.push(format!("{} requests were passed over: they have no unit, or a version that is no arm", sample.passed_over));
+        notes.push(format!(
+            "{} requests were passed over: they have no unit, or a version that is no arm",
+            sample.passed_over
+        ));
     }
     if design.cuped && primary.iter().all(|one| one.variance_saved.is_none()) {
         notes.push("no variance was taken out: there are no predictions of the control for the other versions' requests (a shadow of the control gives them)".to_owned());

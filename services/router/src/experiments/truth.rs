@@ -21,7 +21,9 @@ impl Truth {
     pub fn by_subject(feedback: &[Feedback]) -> HashMap<Subject, Self> {
         let mut ordered: Vec<Feedback> = feedback.to_vec();
         // As they were received, so that one list is any other of the same feedback.
-        ordered.sort_by(|a, b| (a.received_at, a.at(), rank(a)).cmp(&(b.received_at, b.at(), rank(b))));
+        ordered.sort_by(|a, b| {
+            (a.received_at, a.at(), rank(a)).cmp(&(b.received_at, b.at(), rank(b)))
+        });
         let mut said = latest(&ordered);
         said.sort_by_key(|one| (one.at(), one.received_at, one.source.as_str()));
         let mut truths: HashMap<Subject, Self> = HashMap::new();

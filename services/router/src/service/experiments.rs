@@ -125,8 +125,7 @@ impl Service {
 
     async fn check_plan(&self, request: &NewExperiment) -> Result<(), ApiError> {
         let registry = &self.deps.relational.registry;
-        let versions =
-            registry.versions(Some(&request.model)).await.map_err(RouterError::from)?;
+        let versions = registry.versions(Some(&request.model)).await.map_err(RouterError::from)?;
         let mut faults = Faults::default();
         check(request, &versions, &self.limits(), &mut faults);
         let conditions = Conditions { limits: &self.settings.routes, audiences: None };
@@ -162,9 +161,8 @@ impl Service {
         match plan {
             Some(Plan::Experiment(experiment)) => Ok(*experiment),
             _ => {
-                let message = format!(
-                    "there is no experiment `{id}`: `GET /api/v1/experiments` lists them"
-                );
+                let message =
+                    format!("there is no experiment `{id}`: `GET /api/v1/experiments` lists them");
                 Err(ApiError::new(ErrorCode::NotFound, message))
             }
         }
@@ -219,6 +217,14 @@ struct Told<'a> {
     action: &'static str,
     kind: &'static str,
     reason: &'a str,
+}
+
+/// Keeps the lesser of what was seen so far and what is seen now.
+fn keep_least(experiment: &mut Experiment, seen: &BTreeMap<String, f64>) {
+    for (name, p) in seen {
+        let least = experiment.least_p.entry(name.clone()).or_insert(*p);
+        *least = least.min(*p);
+    }
 }
 
 /// An experiment without what grows: the looks.

@@ -161,7 +161,10 @@ async fn a_layer_gives_each_unit_to_one_experiment_at_most() {
     let second = test.create(share("b", "pricing", 0.4)).await.unwrap();
     assert_eq!((second.slice.start, second.slice.end), (500_000, 900_000));
     let error = test.create(share("c", "pricing", 0.01)).await.unwrap_err();
-    conflict(error, &["no room for 1 %", "0 % to 50 % by `a`", "50 % to 90 % by `b`", "hold-out 10 %"]);
+    conflict(
+        error,
+        &["no room for 1 %", "0 % to 50 % by `a`", "50 % to 90 % by `b`", "hold-out 10 %"],
+    );
     conflict(test.layer("pricing", 0.2).await.unwrap_err(), &["hold-out", "by `b`"]);
     conflict(test.create(share("a", "pricing", 0.01)).await.unwrap_err(), &["named `a`"]);
     let layers = test.router.layers(call(Role::Analyst)).await.unwrap().layers;
@@ -200,7 +203,8 @@ async fn two_who_plan_at_once_get_different_units() {
 async fn a_rollout_or_a_blocked_version_stands_in_the_way() {
     let test = with_versions(2).await;
     let draft = test.create(plan("colours")).await.unwrap();
-    let relational = storage::relational(&url(&test.folder, "sqlite", "relational.db")).await.unwrap();
+    let relational =
+        storage::relational(&url(&test.folder, "sqlite", "relational.db")).await.unwrap();
     let change = |edit: fn(&mut domain::Route)| {
         let routes = Arc::clone(&relational.routes);
         async move {
@@ -251,8 +255,7 @@ async fn roles_and_scopes_are_checked_here_too() {
 async fn log_of(test: &Test, experiment: &Experiment, arms: &[(u32, u32, u32)]) -> Vec<Feedback> {
     let documents = test.documents().await;
     let (mut records, mut feedback) = (Vec::new(), Vec::new());
-    let payload =
-        || Payload { content_type: "application/json".to_owned(), bytes: 2, json: None };
+    let payload = || Payload { content_type: "application/json".to_owned(), bytes: 2, json: None };
     for (version, units, good) in arms {
         for unit in 0..*units {
             let mut decision =
@@ -370,7 +373,8 @@ async fn looks_are_made_by_themselves_and_a_trial_that_is_gone_pauses_its_experi
     assert!(seen.least_p["accuracy/2"] < 0.05);
     // Somebody rolls back, which clears the route of trials.
     test.put(&[(1, 1.0)], None).await.unwrap();
-    let relational = storage::relational(&url(&test.folder, "sqlite", "relational.db")).await.unwrap();
+    let relational =
+        storage::relational(&url(&test.folder, "sqlite", "relational.db")).await.unwrap();
     let mut route = relational.routes.route(&"iris".parse().unwrap()).await.unwrap().unwrap();
     route.trials.clear();
     route.generation += 1;

@@ -12,10 +12,12 @@ fn versions() -> Vec<Version> {
     let model: ModelName = "iris".parse().unwrap();
     (1..=3)
         .map(|number| {
-            serde_json::from_value(json!({"model": model, "version": number.to_string(), "files": [],
+            serde_json::from_value(
+                json!({"model": model, "version": number.to_string(), "files": [],
                 "enabled": number < 3, "created_by": "x", "created_at": "2026-01-01T00:00:00Z",
                 "manifest": {"name": "m", "task": "regression", "modality": "tabular",
-                    "format": "onnx", "inputs": [], "outputs": []}}))
+                    "format": "onnx", "inputs": [], "outputs": []}}),
+            )
             .unwrap()
         })
         .collect()
@@ -76,15 +78,22 @@ fn a_design_is_told_all_its_faults_at_once() {
 fn parts_that_need_each_other_say_so() {
     let one_arm = json!({"arms": [{"version": "1", "weight": 1}]});
     assert_eq!(faults(one_arm), ["#/arms"]);
-    let no_control = json!({"arms": [{"version": "1", "weight": 0}, {"version": "2", "weight": 1}]});
+    let no_control =
+        json!({"arms": [{"version": "1", "weight": 0}, {"version": "2", "weight": 1}]});
     assert_eq!(faults(no_control), ["#/control"]);
     let missing = json!({"primary": {"name": "p",
         "of": {"measure": "named", "metric": "label", "missing": 0}}});
     assert_eq!(faults(missing), ["#/primary/of/metric", "#/primary/of/missing"]);
     let bandit = json!({"cuped": true, "allocation": {"by": "bandit", "epoch_s": 1,
         "minimum_outcomes": 0, "floor": 0.6, "top_two": true, "discount": 0.0}});
-    let expected = ["cuped", "allocation/epoch_s", "allocation/minimum_outcomes", "allocation/floor",
-        "allocation/top_two", "allocation/discount"];
+    let expected = [
+        "cuped",
+        "allocation/epoch_s",
+        "allocation/minimum_outcomes",
+        "allocation/floor",
+        "allocation/top_two",
+        "allocation/discount",
+    ];
     assert_eq!(faults(bandit), expected.map(|at| format!("#/{at}")));
     let many = json!({"secondary": ["a", "b", "c"].map(|name| json!({"name": name,
         "of": {"measure": "error"}}))});

@@ -31,7 +31,12 @@ fn a_report_by_hand() {
     assert_eq!(report.recommendation.action, Advice::Ship);
     assert_eq!(report.recommendation.version, Some(version(2)));
     let reason = &report.recommendation.reason;
-    assert!(reason.starts_with("Version 2 is better and no guardrail is lost: `primary` differs by 0.15 (95 % interval"), "{reason}");
+    assert!(
+        reason.starts_with(
+            "Version 2 is better and no guardrail is lost: `primary` differs by 0.15 (95 % interval"
+        ),
+        "{reason}"
+    );
     assert_eq!(report.sample_ratio.observed, [400, 400]);
     assert_eq!((report.power.units, report.power.days_left), (800, report.power.days_left));
 }
@@ -107,12 +112,14 @@ fn a_guardrail_is_lost_passed_or_neither() {
         (200, GuardrailState::Lost, Advice::RollBack),
         (100, GuardrailState::NotYet, Advice::KeepGoing),
     ] {
-        let report = report(&experiment, moment(9000), &events(&experiment, &[(2000, 80), (2000, bad)]));
+        let report =
+            report(&experiment, moment(9000), &events(&experiment, &[(2000, 80), (2000, bad)]));
         let metric = report.metrics.iter().find(|one| one.role == MetricRole::Guardrail).unwrap();
         assert_eq!(metric.comparisons[0].guardrail, Some(state), "{metric:?}");
         assert_eq!(report.recommendation.action, advice, "{:?}", report.recommendation);
     }
-    let fine = report(&experiment, moment(90_000), &events(&experiment, &[(20_000, 800), (20_000, 800)]));
+    let fine =
+        report(&experiment, moment(90_000), &events(&experiment, &[(20_000, 800), (20_000, 800)]));
     let metric = fine.metrics.iter().find(|one| one.role == MetricRole::Guardrail).unwrap();
     assert_eq!(metric.comparisons[0].guardrail, Some(GuardrailState::Passed));
 }
@@ -172,12 +179,14 @@ fn what_the_control_would_have_said_takes_variance_away() {
         let own = (number * 7919 % 1000) as f64 / 1000.0;
         let noise = (number * 104_729 % 997) as f64 / 997.0 * 0.3;
         let effect = if arm == 2 { 0.05 } else { 0.0 };
-        let mut one = seen(exposure_in(&experiment, number, &number.to_string(), arm), own + noise + effect);
+        let mut one =
+            seen(exposure_in(&experiment, number, &number.to_string(), arm), own + noise + effect);
         one.control = Some(Score { label: None, confidence: None, value: Some(own) });
         all.push(one);
     }
     let with = report(&experiment, moment(5000), &all);
-    let (with, saved) = (&with.metrics[0].comparisons[0], with.metrics[0].comparisons[0].variance_saved);
+    let (with, saved) =
+        (&with.metrics[0].comparisons[0], with.metrics[0].comparisons[0].variance_saved);
     assert!(saved.unwrap() > 0.8, "{with:?}");
     assert!((with.difference.unwrap() - 0.05).abs() < 0.02);
     // Only the control's arm knows what the control said: nothing may be taken out.
@@ -203,7 +212,8 @@ fn the_time_decides_what_may_be_said() {
     let experiment = running(design);
     let better = events(&experiment, &[(400, 120), (400, 180)]);
     let same = events(&experiment, &[(400, 120), (400, 125)]);
-    let advice = |now: i64, all: &[Observation]| report(&experiment, moment(now), all).recommendation;
+    let advice =
+        |now: i64, all: &[Observation]| report(&experiment, moment(now), all).recommendation;
     let early = advice(4000, &better);
     assert_eq!(early.action, Advice::KeepGoing);
     assert!(early.reason.contains("a full cycle has not gone by"), "{}", early.reason);

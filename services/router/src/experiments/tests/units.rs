@@ -67,10 +67,8 @@ fn a_unit_belongs_to_its_first_arm_and_a_second_one_is_noticed() {
 
 #[test]
 fn an_outcome_counts_when_its_window_has_closed() {
-    let mut design = design(
-        &[1.0, 1.0],
-        json!({"measure": "named", "metric": "bought", "missing": 0.0}),
-    );
+    let mut design =
+        design(&[1.0, 1.0], json!({"measure": "named", "metric": "bought", "missing": 0.0}));
     design.outcome_window_s = 60;
     let experiment = running(design);
     let bought = |number: u64, unit: &str, after: i64| {

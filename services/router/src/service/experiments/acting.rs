@@ -5,9 +5,7 @@
 
 use contracts::router::{ActOnExperiment, ExperimentAction};
 use contracts::{ApiError, Call, ErrorCode, Faults};
-use domain::experiment::{
-    Allocation, Epoch, Experiment, ExperimentState, PlannedArm, Verdict,
-};
+use domain::experiment::{Allocation, Epoch, Experiment, ExperimentState, PlannedArm, Verdict};
 use domain::route::{Arm, BUCKETS, Cause, Segment, Trial};
 use domain::{PlanId, Role, Route, VersionId};
 use time::OffsetDateTime;
@@ -51,7 +49,11 @@ impl Service {
                     self.pause(&by, &before).await?,
                 ),
                 ExperimentAction::Weights { arms, reason } => (
-                    Told { action: "experiment.weights", kind: "experiment.weights_changed", reason },
+                    Told {
+                        action: "experiment.weights",
+                        kind: "experiment.weights_changed",
+                        reason,
+                    },
                     self.weigh(&by, &before, arms, reason).await?,
                 ),
                 ExperimentAction::Promote { version, reason } => (
@@ -319,7 +321,7 @@ pub(super) fn new_epoch(
     Epoch { number, from, arms: arms.to_vec(), by: by.to_owned(), reason: reason.to_owned() }
 }
 
-fn guard(
+pub(super) fn guard(
     experiment: &Experiment,
     allowed: &[ExperimentState],
     what: &str,
@@ -353,7 +355,11 @@ fn room_for(route: &Route, experiment: &Experiment) -> Result<(), ApiError> {
         if trial.slice.layer != experiment.slice.layer {
             return refuse(format!(
                 "experiment `{}` runs on model `{}` in layer `{}`, this one is in layer `{}`: two experiments on one model must share a layer, or a unit could be in both; end that one first, or plan this one with `\"layer\": \"{}\"`",
-                trial.experiment, route.model, trial.slice.layer, experiment.slice.layer, trial.slice.layer
+                trial.experiment,
+                route.model,
+                trial.slice.layer,
+                experiment.slice.layer,
+                trial.slice.layer
             ));
         }
         if trial.slice.start < experiment.slice.end && experiment.slice.start < trial.slice.end {

@@ -7,18 +7,19 @@
 //! bandit that a person asked for, or a rollback.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use contracts::ApiError;
+use contracts::{ApiError, ErrorCode};
 use domain::experiment::{Advice, Allocation, Experiment, ExperimentState};
 use domain::route::Arm;
-use domain::{Plan, PlanId, Route};
+use domain::{PlanId, Route};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::acting::{new_epoch, turn};
-use super::Service;
+use super::acting::{guard, new_epoch, turn};
+use super::{Service, keep_least};
 use crate::assignment::shares;
 use crate::error::RouterError;
 use crate::experiments::{Sample, bandit, looks};
@@ -86,24 +87,31 @@ impl Service {
         }
         let (sample, analysis) = self.analysis(&experiment).await?;
         let recommendation = &analysis.report.recommendation;
-        let (before, after) = (experiment.advice, recommendation.action);
-        let mut next = experiment.clone();
-        next.least_p.clone_from(&analysis.least_p);
-        next.advice = Some(after);
-        if let Some(look) = analysis.look {
-            looks::add(&mut next, look, self.settings.experiments.max_looks);
-        }
-        next.revision += 1;
-        let plan = Plan::Experiment(Box::new(next.clone()));
-        // If a person did something meanwhile, the next look will see it.
-        self.deps.relational.plans.put_plan(plan).await.map_err(RouterError::from)?;
-        if before.unwrap_or(Advice::KeepGoing) != after {
-            let data = json!({
-                "name": next.name,
-                "before": before,
-                "after": after,
-                "version": recommendation.version,
-            });
+        let (after, is_new) = (recommendation.action, AtomicBool::new(false));
+        let kept = self
+            .revise(&experiment.id, |next| {
+                guard(next, &[ExperimentState::Running], "looked at")?;
+                let before = next.advice.unwrap_or(Advice::KeepGoing);
+                is_new.store(before != after, Ordering::Relaxed);
+                keep_least(next, &analysis.least_p);
+                next.advice = Some(after);
+                if let Some(look) = &analysis.look {
+                    looks::add(next, look.clone(), self.settings.experiments.max_looks);
+                }
+                Ok(())
+            })
+            .await;
+        let next = match kept {
+            Ok(next) => next,
+            // A person paused or ended it meanwhile.
+            Err(error) if error.code == ErrorCode::Conflict => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if is_new.into_inner() {
+            let before = experiment.advice;
+            let version = recommendation.version;
+            let data =
+                json!({"name": next.name, "before": before, "after": after, "version": version});
             let by = next.id.as_str();
             let reason = &recommendation.reason;
             self.tell("experiment.advice_changed", &next.model, by, by, reason, data).await;

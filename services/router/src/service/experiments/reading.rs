@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use contracts::router::{Report, WhatIf, WhatIfAnswer};
 use contracts::{ApiError, Call, Faults};
+use domain::experiment::Experiment;
 use domain::feedback::Subject;
 use domain::prediction::Exposure;
-use domain::experiment::Experiment;
 use domain::{Feedback, PlanId, PredictionId};
 use time::OffsetDateTime;
 
-use super::Service;
+use super::{Service, keep_least};
 use crate::assignment::shares;
 use crate::error::RouterError;
 use crate::experiments::{Analysis, Fold, Observation, Sample, Truth, analyse, what_if};
@@ -27,10 +27,7 @@ impl Service {
         if experiment.state.is_open() && analysis.least_p != experiment.least_p {
             // What was seen once counts for good. If another change comes first, the next look keeps it.
             let kept = self.revise(&id, |experiment| {
-                for (name, p) in &analysis.least_p {
-                    let least = experiment.least_p.entry(name.clone()).or_insert(*p);
-                    *least = least.min(*p);
-                }
+                keep_least(experiment, &analysis.least_p);
                 Ok(())
             });
             if let Err(error) = kept.await {
