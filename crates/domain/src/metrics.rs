@@ -37,6 +37,8 @@ pub const MODEL_LOADED: &str = "engine_model_loaded_info";
 /// Memory a loaded version is taken to need, bytes.
 pub const MODEL_MEMORY: &str = "engine_model_memory_bytes";
 
+/// Shadow versions compared with the ones that answered, by model, version and outcome.
+pub const SHADOW_COMPARISONS: &str = "engine_shadow_comparisons";
 /// Answers in which a rule of the output found something, by model, rule and action.
 pub const OUTPUT_FILTER: &str = "output_filter";
 

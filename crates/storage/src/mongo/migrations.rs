@@ -11,12 +11,13 @@ use super::{DocumentsDatabase, WAITS, failures};
 use crate::StoreError;
 
 /// Forward only: a later file adds to the earlier ones.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     (
         "0001_predictions_feedback",
         include_str!("../../../../migrations/mongo/0001_predictions_feedback.json"),
     ),
     ("0002_exposures", include_str!("../../../../migrations/mongo/0002_exposures.json")),
+    ("0004_shadows", include_str!("../../../../migrations/mongo/0004_shadows.json")),
 ];
 
 /// Codes of the server that say another one made the same collection or index at that moment: exists

@@ -17,7 +17,7 @@ const DOCUMENTS_PER_INSERT: usize = 500;
 const BYTES_PER_INSERT: usize = 16 * 1024 * 1024;
 
 /// Documents per answer of a long result.
-const DOCUMENTS_PER_ANSWER: u32 = 10_000;
+pub(super) const DOCUMENTS_PER_ANSWER: u32 = 10_000;
 
 /// Not all or nothing: where an append fails midway, some of its records are kept. Appending them
 /// again is harmless.
@@ -160,7 +160,7 @@ fn document(record: &PredictionRecord) -> Result<RawDocumentBuf, StoreError> {
 }
 
 /// The documents in runs that are sent at once.
-fn batches(mut documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
+pub(super) fn batches(mut documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
     let mut batches = Vec::new();
     while !documents.is_empty() {
         let mut bytes = 0;

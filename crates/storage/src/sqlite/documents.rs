@@ -10,6 +10,7 @@ use crate::stores::Check;
 
 mod feedback;
 mod predictions;
+mod shadows;
 
 const SCHEMA: Schema = Schema {
     applied: "documents_migrations",
@@ -24,6 +25,7 @@ const SCHEMA: Schema = Schema {
             "exposures",
             include_str!("../../../../migrations/sqlite/documents/0002_exposures.sql"),
         ),
+        (4, "shadows", include_str!("../../../../migrations/sqlite/documents/0004_shadows.sql")),
     ],
 };
 
