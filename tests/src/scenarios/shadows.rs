@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{Client, Engine, Setup, Topology, models, scenarios, shared, wait_until};
+use testkit::{Client, Engine, Setup, Topology, models, scenarios, shared, until};
 
 scenarios!(
     a_seeded_disagreement_is_found,
@@ -65,7 +65,7 @@ async fn a_seeded_disagreement_is_found(topology: Topology) {
             disputed_ids.push(answer["prediction_id"].as_str().unwrap().to_owned());
         }
     }
-    let compared = wait_until("all comparisons to be kept", Duration::from_secs(20), || async {
+    let compared = until("all comparisons to be kept", Duration::from_secs(20), || async {
         let report = report(&client, "watched").await;
         (report["compared"].as_u64() >= Some(1000)).then_some(report)
     })
@@ -143,8 +143,9 @@ async fn a_shadow_of_an_unknown_version_is_refused(topology: Topology) {
     });
     let answer = client.put("/api/v1/models/lonely/route", &route).await;
     answer.expect_problem(422, "unprocessable", &["#/shadows/0/version", "#/shadows/0/share"]);
-    client
-        .get("/api/v1/models/unheard/shadows/1")
-        .await
-        .expect_problem(404, "not_found", &["unheard"]);
+    client.get("/api/v1/models/unheard/shadows/1").await.expect_problem(
+        404,
+        "not_found",
+        &["unheard"],
+    );
 }
