@@ -23,6 +23,7 @@ mod replicas;
 mod roles;
 mod routing;
 mod rules;
+mod shadows;
 mod swaps;
 mod tokens;
 mod traces;

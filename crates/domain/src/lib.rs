@@ -23,6 +23,7 @@ pub mod principal;
 pub mod registry;
 pub mod rollout;
 pub mod route;
+pub mod shadow;
 pub mod targeting;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditOutcome, AuditQueue, AuditRow, SealedEntry};

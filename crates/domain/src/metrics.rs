@@ -40,6 +40,8 @@ pub const MODEL_MEMORY: &str = "engine_model_memory_bytes";
 /// Outcomes received, by what became of them: `matched`, `pending`, `repeated`, `refused`.
 pub const FEEDBACK: &str = "engine_feedback";
 
+/// Shadow versions compared with the ones that answered, by model, version and outcome.
+pub const SHADOW_COMPARISONS: &str = "engine_shadow_comparisons";
 /// Answers in which a rule of the output found something, by model, rule and action.
 pub const OUTPUT_FILTER: &str = "output_filter";
 

@@ -23,6 +23,7 @@ mod predictions;
 mod registry;
 mod responses;
 mod routes;
+mod shadows;
 
 pub use accounts::{account_changes, accounts, accounts_by_two};
 pub use announcements::{announcements, announcements_by_two, heard};
@@ -37,6 +38,7 @@ pub use predictions::{predictions, predictions_by_two};
 pub use registry::{registry, registry_by_two};
 pub use responses::{responses, responses_by_two};
 pub use routes::{routes, routes_by_two};
+pub use shadows::shadows;
 
 /// How a suite ends: it panics where the port breaks a promise, and returns what a call failed with
 /// that should not have.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::counts::CountBatch;
 use domain::prediction::Exposure;
+use domain::shadow::ShadowRecord;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
     Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
@@ -25,6 +26,7 @@ use crate::StoreError;
 use crate::observed;
 use crate::ports::{
     Accounts, AuditTrail, Credentials, FeedbackStore, Plans, PredictionLog, Registry, Routes,
+    Shadows,
 };
 use crate::stores::{self, Check, Documents, Relational};
 
@@ -50,7 +52,7 @@ pub async fn relational(url: &str) -> Result<(Relational, Opening), StoreError> 
 /// As [`stores::documents`], but for `Unavailable`.
 pub async fn documents(url: &str) -> Result<(Documents, Opening), StoreError> {
     let open = |url: String| async move { stores::open_documents(&url).await };
-    let (store, opening) = now_or_later(url, open, stores::both).await?;
+    let (store, opening) = now_or_later(url, open, stores::all_of_documents).await?;
     Ok((observed::documents(store), opening))
 }
 
@@ -350,6 +352,23 @@ impl PredictionLog for Deferred<Documents> {
         ids: &[PredictionId],
     ) -> Result<HashMap<PredictionId, ModelName>, StoreError> {
         Deferred::get(self)?.predictions.known(ids).await
+    }
+}
+
+#[async_trait]
+impl Shadows for Deferred<Documents> {
+    async fn append(&self, records: &[ShadowRecord]) -> Result<(), StoreError> {
+        self.get()?.shadows.append(records).await
+    }
+
+    async fn compared(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<ShadowRecord>, StoreError> {
+        self.get()?.shadows.compared(model, version, since, limit).await
     }
 }
 

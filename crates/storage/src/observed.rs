@@ -11,6 +11,7 @@ use bytes::Bytes;
 use domain::counts::CountBatch;
 use domain::metrics as names;
 use domain::prediction::Exposure;
+use domain::shadow::ShadowRecord;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
     Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
@@ -23,8 +24,8 @@ use time::OffsetDateTime;
 use crate::StoreError;
 use crate::ports::{
     Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, FeedbackStore,
-    Idempotency, Limits, Listener, Plans, PredictionLog, Registry, ResponseCache, Routes, Take,
-    Taken,
+    Idempotency, Limits, Listener, Plans, PredictionLog, Registry, ResponseCache, Routes, Shadows,
+    Take, Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -53,6 +54,7 @@ pub(crate) fn documents(store: Documents) -> Documents {
     Documents {
         predictions: Arc::new(Observed(store.predictions)),
         feedback: Arc::new(Observed(store.feedback)),
+        shadows: Arc::new(Observed(store.shadows)),
         ..store
     }
 }
@@ -170,6 +172,16 @@ observed! { "documents": PredictionLog {
     since(model: &ModelName, since: OffsetDateTime, limit: u32) -> Vec<PredictionRecord>;
     exposures(plan: &PlanId, after: Option<PredictionId>, limit: u32) -> Vec<Exposure>;
     known(ids: &[PredictionId]) -> HashMap<PredictionId, ModelName>;
+} }
+
+observed! { "documents": Shadows {
+    append(records: &[ShadowRecord]) -> ();
+    compared(
+        model: &ModelName,
+        version: VersionId,
+        since: OffsetDateTime,
+        limit: u32
+    ) -> Vec<ShadowRecord>;
 } }
 
 observed! { "documents": FeedbackStore {

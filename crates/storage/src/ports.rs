@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::counts::CountBatch;
 use domain::prediction::Exposure;
+use domain::shadow::ShadowRecord;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
     Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
@@ -178,6 +179,21 @@ pub trait PredictionLog: Send + Sync {
         &self,
         ids: &[PredictionId],
     ) -> Result<HashMap<PredictionId, ModelName>, StoreError>;
+}
+
+/// What shadow versions would have answered.
+#[async_trait]
+pub trait Shadows: Send + Sync {
+    /// Adds comparisons. One that is known, by its prediction and its shadow version, is passed over.
+    async fn append(&self, records: &[ShadowRecord]) -> Result<(), StoreError>;
+    /// The newest comparisons of a shadow version since a moment, newest first, `limit` at most.
+    async fn compared(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<ShadowRecord>, StoreError>;
 }
 
 /// Ground truth.

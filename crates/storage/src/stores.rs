@@ -14,7 +14,7 @@ use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
     Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
-    Limits, Plans, PredictionLog, Registry, ResponseCache, Routes,
+    Limits, Plans, PredictionLog, Registry, ResponseCache, Routes, Shadows,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
@@ -56,6 +56,8 @@ pub struct Documents {
     pub predictions: Arc<dyn PredictionLog>,
     /// Ground truth.
     pub feedback: Arc<dyn FeedbackStore>,
+    /// What shadow versions would have answered.
+    pub shadows: Arc<dyn Shadows>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -163,17 +165,21 @@ pub(crate) async fn open_documents(url: &str) -> Result<Documents, StoreError> {
     if let Some(("mongodb" | "mongodb+srv", _)) = url.split_once("://") {
         // The options may hold secrets too.
         let shown = without_secrets(url.split_once('?').map_or(url, |(place, _)| place));
-        return Ok(both(Arc::new(DocumentsDatabase::open(url, shown).await?)));
+        return Ok(all_of_documents(Arc::new(DocumentsDatabase::open(url, shown).await?)));
     }
     let must_be = "`sqlite://<path of a file>` or `mongodb://<host>/<database>`";
     let path = path_of(url, "sqlite", "storage.documents", must_be)?;
-    Ok(both(Arc::new(DocumentsFile::open(&path).await?)))
+    Ok(all_of_documents(Arc::new(DocumentsFile::open(&path).await?)))
 }
 
-pub(crate) fn both<T: PredictionLog + FeedbackStore + Check + 'static>(store: Arc<T>) -> Documents {
+pub(crate) fn all_of_documents<T>(store: Arc<T>) -> Documents
+where
+    T: PredictionLog + FeedbackStore + Shadows + Check + 'static,
+{
     Documents {
         predictions: Arc::clone(&store) as _,
         feedback: Arc::clone(&store) as _,
+        shadows: Arc::clone(&store) as _,
         check: store,
     }
 }

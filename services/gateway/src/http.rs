@@ -14,6 +14,7 @@ mod outcomes;
 mod predict;
 mod registry;
 mod repeats;
+mod shadows;
 mod upload;
 mod v2;
 
@@ -122,6 +123,12 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
         public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(
+            get.clone(),
+            "/api/v1/models/{model}/shadows/{version}",
+            Roles(ANALYST),
+            shadows::shadow_report,
+        ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),
         public(

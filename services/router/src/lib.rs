@@ -15,6 +15,7 @@ mod report;
 mod saved;
 mod service;
 mod settings;
+mod shadows;
 pub mod spool;
 pub mod statistics;
 mod table;
@@ -66,6 +67,8 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, Route
 pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
+    let shadow = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { shadow.shadow(stop).await });
     let driver = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
     let follower = Arc::clone(service);

@@ -8,6 +8,7 @@ mod policy;
 mod readiness;
 mod registry;
 mod routes;
+mod shadows;
 mod telling;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::answers::Answers;
 use crate::error::RouterError;
 use crate::fleet::Fleet;
 use crate::settings::Settings;
+use crate::shadows::Shadows;
 use crate::spool::{Spool, ship};
 use crate::table::{Table, target, unknown_model};
 
@@ -56,6 +58,7 @@ pub struct Service {
     pub(crate) fleet: Fleet,
     pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
+    pub(crate) shadows: Shadows,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -74,6 +77,7 @@ impl Service {
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
         let table = Table::new();
         let answers = Answers::new(Arc::clone(&deps.cache.responses), settings.cache.clone());
+        let shadows = Shadows::new(settings.shadows.clone());
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
@@ -84,6 +88,7 @@ impl Service {
             fleet,
             answers,
             spool,
+            shadows,
             id,
             losing,
             kept,
@@ -257,7 +262,7 @@ impl RouterApi for Service {
         call: Call,
         query: ShadowQuery,
     ) -> Result<ShadowReport, ApiError> {
-        pending((call, query))
+        self.compare_shadow(call, query).await
     }
 
     async fn experiments(

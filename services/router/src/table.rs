@@ -55,6 +55,8 @@ pub(crate) struct Choice {
     pub(crate) counted: Arc<VersionMetrics>,
     /// What is ruled for the model.
     pub(crate) policy: Arc<InForce>,
+    /// The route in force, if the model has one.
+    pub(crate) route: Option<Arc<Route>>,
 }
 
 impl Table {
@@ -194,7 +196,12 @@ impl Table {
         }
         let policy = Arc::clone(&entry.policy);
         let (version, counted) = (Arc::clone(version), Arc::clone(counted));
-        Ok(Choice { version, decision, counted, policy })
+        Ok(Choice { version, decision, counted, policy, route: entry.route.clone() })
+    }
+
+    /// One version.
+    pub(crate) fn version(&self, model: &ModelName, version: VersionId) -> Option<Arc<Version>> {
+        self.0.load().get(model)?.versions.get(&version).cloned()
     }
 
     /// Each model's generation in force.

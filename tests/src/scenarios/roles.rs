@@ -65,6 +65,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("PUT", "/api/v1/models/{model}/route", Engineer, 422),
     ("GET", "/api/v1/models/{model}/policy", Analyst, 404),
     ("PUT", "/api/v1/models/{model}/policy", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/shadows/{version}", Analyst, 404),
     ("GET", "/api/v1/models/{model}/metrics-summary", Analyst, 404),
     ("POST", "/api/v1/models/{model}/predict", ClientRole, 404),
     ("GET", "/api/v1/predictions/{id}", SignedIn, 404),

@@ -60,6 +60,7 @@ async fn sqlite_documents_does_what_the_ports_promise() -> Outcome {
     for _ in 0..2 {
         suite::predictions(&*store.predictions).await?;
         suite::feedback(&*store.feedback).await?;
+        suite::shadows(&*store.shadows).await?;
     }
     store.check().await
 }
@@ -121,7 +122,7 @@ async fn many_start_at_once_on_files_that_are_not_there_yet() {
         .fetch_one(&mut file)
         .await
         .unwrap();
-        assert_eq!(applied, 6);
+        assert_eq!(applied, 7);
     }
 }
 

@@ -16,6 +16,7 @@ use runtime::telemetry::{Span, label, metrics};
 
 use super::{Service, policy};
 use crate::answers::{Asked, Keyed, Wanted};
+use crate::shadows;
 use crate::table::{Choice, InForce, target};
 
 /// A larger body is compared with earlier ones on another thread: it would hold up this one's other
@@ -37,11 +38,12 @@ impl Service {
         let id = PredictionId::new();
         let (unit, role) = (asked.unit.as_deref(), caller.role);
         let chosen = self.table.choose(&asked.model, asked.version, unit, id, role);
-        let Choice { version, decision, counted, policy: ruled } = chosen.inspect_err(|error| {
-            span.failed(error.code);
-            // The model may be any word of the client's: only known ones become labels.
-            metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
-        })?;
+        let Choice { version, decision, counted, policy: ruled, route } =
+            chosen.inspect_err(|error| {
+                span.failed(error.code);
+                // The model may be any word of the client's: only known ones become labels.
+                metrics().model_errors.add(1, &[label("error_type", error.code.as_str())]);
+            })?;
         let target = target(&version);
         describe(&mut span, &target, &decision, id);
         let shown = ruled.policy.shows_version_to(role);
@@ -70,6 +72,21 @@ impl Service {
         })?;
         let latency = start.elapsed();
         counted.answered(latency, answer.meta.confidence);
+        let fresh = answer.meta.cache != Some(CacheUse::Hit);
+        if let Some(route) = route.filter(|route| fresh && !route.shadows.is_empty()) {
+            let (request, answered) = (&request, &answer.meta);
+            let answer = shadows::Answer {
+                id,
+                route: &route,
+                version: target.version,
+                request,
+                answered,
+                latency,
+            };
+            let version = |version| self.table.version(&route.model, version);
+            let input = || self.payload(&request.meta.content_type, &request.body);
+            self.shadows.offer(&answer, version, input);
+        }
         let input = (request.meta.content_type.as_str(), &request.body);
         self.log(caller, &call, input, target, decision, id, &answer, latency);
         Ok(answer)
