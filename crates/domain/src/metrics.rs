@@ -70,6 +70,12 @@ pub const BREAKER_OPENS: &str = "engine_router_breaker_opens";
 /// Predictions asked of models whose answers are kept, by model and outcome: `hit`, `miss`, `bypass`.
 pub const RESPONSE_CACHE: &str = "engine_response_cache_requests";
 
+/// Answers by something else in the place of a version that failed, by model and what it was.
+pub const DEGRADED_ANSWERS: &str = "engine_degraded_answers";
+/// Units of strict experiments, by what became of their first arms: `kept`, `new`, `replaced`,
+/// `unavailable`.
+pub const STICKY_ASSIGNMENTS: &str = "engine_sticky_assignments";
+
 /// Records in the spool that the prediction log has not got yet.
 pub const SPOOL_PENDING: &str = "engine_spool_pending_records";
 /// Size of the spool's files, bytes.

@@ -40,7 +40,7 @@ pub use engine::{Engine, PASSWORD};
 pub use prometheus::Prometheus;
 pub use reqwest::{Method, RequestBuilder};
 pub use stores::{PrivateServer, shared_mongo, shared_postgres, shared_redis, shared_s3};
-pub use topology::{Setup, Topology, run, shared};
+pub use topology::{Setup, Stores, Topology, run, shared};
 pub use wait::until;
 
 /// Expands each scenario, `async fn name(topology: Topology)`, to two tests: `embedded::name` and

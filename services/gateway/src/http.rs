@@ -1,10 +1,12 @@
 //! Every public route with its role, in one table.
 
 mod accounts;
+mod aside;
 mod audit;
 mod auth;
 mod docs;
 mod door;
+mod explain;
 mod face;
 #[cfg(test)]
 mod fuzz;
@@ -128,6 +130,12 @@ pub fn routes() -> Vec<PublicRoute> {
             "/api/v1/models/{model}/shadows/{version}",
             Roles(ANALYST),
             shadows::shadow_report,
+        ),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/route/explain",
+            Roles(ANALYST),
+            explain::explain,
         ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),

@@ -1,11 +1,13 @@
 //! The router service: the registry of models, the routes, and the way of a prediction.
 //!
-//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
-//! gets which version), `fleet` (the replicas), `registration` (how files become a version),
-//! [`spool`] (how an answered prediction reaches the log), [`statistics`] (what is known of arms).
+//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it),
+//! `targeting`, `choice` and [`assignment`] (who gets which version), `fleet` (the replicas),
+//! `shadows` (who is asked, too), `registration` (how files become a version), [`spool`] (how an
+//! answered prediction reaches the log), [`statistics`] (what is known of arms).
 
 mod answers;
 pub mod assignment;
+mod choice;
 mod error;
 mod fleet;
 mod http;
@@ -19,6 +21,7 @@ mod shadows;
 pub mod spool;
 pub mod statistics;
 mod table;
+mod targeting;
 
 use std::sync::Arc;
 

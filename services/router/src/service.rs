@@ -2,6 +2,7 @@
 
 mod answering;
 mod driving;
+mod explaining;
 mod following;
 mod others;
 mod policy;
@@ -9,6 +10,8 @@ mod readiness;
 mod registry;
 mod routes;
 mod shadows;
+mod standing_in;
+mod sticking;
 mod telling;
 
 use std::sync::Arc;
@@ -104,10 +107,10 @@ impl Service {
         ship(Arc::clone(&self.spool), log, stop).await;
     }
 
-    /// The versions that routes name and no replica is known to hold.
+    /// The versions that routes send requests to and no replica is known to hold.
     fn missing(&self) -> Vec<Target> {
         let held = self.fleet.held();
-        let routed = self.table.routed();
+        let routed = self.table.answering();
         let targets = routed.iter().map(|version| target(version));
         targets.filter(|target| !held.contains(target)).collect()
     }
@@ -234,7 +237,7 @@ impl RouterApi for Service {
     }
 
     async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError> {
-        pending((call, request))
+        self.explained(&call, request)
     }
 
     async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError> {

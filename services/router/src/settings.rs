@@ -21,6 +21,9 @@ pub struct Settings {
     pub max_arms: usize,
     pub saved_table: PathBuf,
     pub replicas: ReplicaSettings,
+    pub routes: RouteSettings,
+    pub fallback: FallbackSettings,
+    pub sticky: StickySettings,
     pub cache: CacheSettings,
     pub policies: PolicySettings,
     pub plans: PlanSettings,
@@ -40,6 +43,36 @@ pub struct ReplicaSettings {
     pub retry_reserve: u32,
     pub breaker_failures: u32,
     pub breaker_cool_down_ms: u64,
+}
+
+/// `[router.routes]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    pub max_rules: usize,
+    pub max_conditions: usize,
+    pub max_values: usize,
+    pub max_audiences: usize,
+    pub max_audience_units: usize,
+    pub max_text_bytes: usize,
+    pub max_shadows: usize,
+    pub max_fallbacks: usize,
+    pub max_default_bytes: usize,
+}
+
+/// `[router.fallback]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FallbackSettings {
+    pub reserve_ms: u64,
+    pub last_good_ttl_s: u64,
+}
+
+/// `[router.sticky]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StickySettings {
+    pub ttl_s: u64,
 }
 
 /// `[router.cache]`.

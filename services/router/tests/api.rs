@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::collections::HashSet;
+#[path = "api/routing.rs"]
+mod routing;
+#[path = "api/standing_in.rs"]
+mod standing_in;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,6 +36,8 @@ struct Replica {
     refuses: AtomicBool,
     loaded: Mutex<HashSet<Target>>,
     answers: AtomicU64,
+    /// How these versions fail; a time-out comes late.
+    broken: Mutex<HashMap<VersionId, ErrorCode>>,
 }
 
 impl Replica {
@@ -62,6 +69,12 @@ impl InferenceApi for Replica {
         if !self.loaded.lock().unwrap().contains(&target) {
             return Err(ApiError::new(ErrorCode::NotFound, "not loaded"));
         }
+        let broken = self.broken.lock().unwrap().get(&target.version).copied();
+        match broken {
+            Some(ErrorCode::Timeout) => tokio::time::sleep(Duration::from_secs(60)).await,
+            Some(code) => return Err(ApiError::new(code, "broken")),
+            None => {}
+        }
         self.answers.fetch_add(1, Ordering::Relaxed);
         let meta = Answered {
             content_type: "application/json".to_owned(),
@@ -74,7 +87,10 @@ impl InferenceApi for Replica {
             cache: None,
         };
         let id = request.meta.prediction_id;
-        let body = json!({"model_version": target.version, "prediction_id": id}).to_string();
+        let degraded = request.meta.degraded;
+        let body =
+            json!({"model_version": target.version, "prediction_id": id, "degraded": degraded});
+        let body = body.to_string();
         Ok(Framed { meta, body: body.into() })
     }
 
@@ -166,6 +182,18 @@ fn call(role: Role) -> Call {
     call
 }
 
+fn asked(unit: Option<&str>) -> PredictRequest {
+    PredictRequest {
+        model: "iris".parse().unwrap(),
+        version: None,
+        unit: unit.map(str::to_owned),
+        protocol: Protocol::Natural,
+        content_type: "application/json".to_owned(),
+        cache: CacheWish::Use,
+        context: Default::default(),
+    }
+}
+
 impl Test {
     async fn new(replicas: usize) -> Self {
         let test = start(tempfile::tempdir().unwrap(), replicas).await;
@@ -182,15 +210,10 @@ impl Test {
     }
 
     async fn predict(&self, unit: Option<&str>) -> Result<Framed<Answered>, ApiError> {
-        let meta = PredictRequest {
-            model: "iris".parse().unwrap(),
-            version: None,
-            unit: unit.map(str::to_owned),
-            protocol: Protocol::Natural,
-            content_type: "application/json".to_owned(),
-            cache: CacheWish::Use,
-            context: Default::default(),
-        };
+        self.ask(asked(unit)).await
+    }
+
+    async fn ask(&self, meta: PredictRequest) -> Result<Framed<Answered>, ApiError> {
         let request = Framed { meta, body: Bytes::from_static(b"{\"features\":[1,2,3,4]}") };
         self.router.predict(call(Role::Client), request).await
     }

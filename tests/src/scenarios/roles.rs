@@ -63,6 +63,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("DELETE", "/api/v1/models/{model}/aliases/{alias}", Engineer, 404),
     ("GET", "/api/v1/models/{model}/route", SignedIn, 404),
     ("PUT", "/api/v1/models/{model}/route", Engineer, 422),
+    ("POST", "/api/v1/models/{model}/route/explain", Analyst, 404),
     ("GET", "/api/v1/models/{model}/policy", Analyst, 404),
     ("PUT", "/api/v1/models/{model}/policy", Engineer, 404),
     ("GET", "/api/v1/models/{model}/shadows/{version}", Analyst, 404),

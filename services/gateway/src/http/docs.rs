@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{
+    accounts, audit, auth, explain, health, outcomes, predict, registry, routes, upload, v2,
+};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -76,6 +78,7 @@ struct Problem {
         registry::remove_alias,
         registry::route,
         registry::put_route,
+        explain::explain,
         registry::policy,
         registry::put_policy,
         outcomes::metrics_summary,

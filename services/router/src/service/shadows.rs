@@ -2,15 +2,37 @@
 
 use std::time::Duration;
 
+use contracts::inference::{Answered, CacheUse};
 use contracts::router::{ShadowQuery, ShadowReport};
 use contracts::{ApiError, Call};
 use domain::Role;
 
 use super::Service;
+use super::answering::Asking;
 use crate::error::RouterError;
-use crate::shadows::compare;
+use crate::shadows::{Answer, compare};
 
 impl Service {
+    /// Hands over what the route's shadow versions are to be asked. Never waits.
+    pub(super) fn ask_shadows(&self, asking: &Asking<'_>, answered: &Answered, latency: Duration) {
+        let Some(route) = &asking.choice.route else { return };
+        if route.shadows.is_empty() || answered.cache == Some(CacheUse::Hit) {
+            return;
+        }
+        let answer = Answer {
+            id: asking.request.meta.prediction_id,
+            route,
+            version: asking.choice.version.version,
+            request: asking.request,
+            answered,
+            latency,
+        };
+        let version =
+            |version| self.table.stand_in(&route.model, version).map(|served| served.version);
+        let input = || self.payload(&asking.request.meta.content_type, &asking.request.body);
+        self.shadows.offer(&answer, version, input);
+    }
+
     pub(super) async fn compare_shadow(
         &self,
         call: Call,
