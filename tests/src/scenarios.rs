@@ -7,6 +7,7 @@ mod docs;
 mod edge;
 mod encryption;
 mod examples;
+mod experiments;
 mod fallback;
 mod golden;
 mod hostile;

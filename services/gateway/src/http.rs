@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod docs;
 mod door;
+mod experiments;
 mod explain;
 mod face;
 #[cfg(test)]
@@ -139,6 +140,45 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),
+        public(get.clone(), "/api/v1/layers", Roles(ANALYST), experiments::layers),
+        public(put.clone(), "/api/v1/layers", Roles(ENGINEER), experiments::put_layer),
+        public(get.clone(), "/api/v1/experiments", Roles(ANALYST), experiments::experiments),
+        public(
+            post.clone(),
+            "/api/v1/experiments",
+            Roles(ENGINEER),
+            experiments::create_experiment,
+        )
+        .once(),
+        public(get.clone(), "/api/v1/experiments/{id}", Roles(ANALYST), experiments::experiment),
+        public(post.clone(), "/api/v1/experiments/{id}/start", Roles(ENGINEER), experiments::start),
+        public(post.clone(), "/api/v1/experiments/{id}/pause", Roles(ENGINEER), experiments::pause),
+        public(
+            post.clone(),
+            "/api/v1/experiments/{id}/resume",
+            Roles(ENGINEER),
+            experiments::resume,
+        ),
+        public(
+            post.clone(),
+            "/api/v1/experiments/{id}/promote",
+            Roles(ENGINEER),
+            experiments::promote,
+        ),
+        public(post.clone(), "/api/v1/experiments/{id}/abort", Roles(ENGINEER), experiments::abort),
+        public(
+            put.clone(),
+            "/api/v1/experiments/{id}/weights",
+            Roles(ENGINEER),
+            experiments::weights,
+        ),
+        public(get.clone(), "/api/v1/experiments/{id}/report", Roles(ANALYST), experiments::report),
+        public(
+            post.clone(),
+            "/api/v1/experiments/{id}/what-if",
+            Roles(ANALYST),
+            experiments::what_if,
+        ),
         public(
             get.clone(),
             "/api/v1/models/{model}/metrics-summary",

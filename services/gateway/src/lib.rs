@@ -3,12 +3,13 @@
 //!
 //! Reading order: [`http`] (every public route with its role), then one file there per area.
 //! [`limits`] says how much may be asked for, [`idempotency`] what is done once. [`card`] renders a
-//! model card.
+//! model card, [`report`] an experiment's report.
 
 pub mod card;
 pub mod http;
 pub mod idempotency;
 pub mod limits;
+pub mod report;
 mod settings;
 
 use std::sync::Arc;

@@ -3,12 +3,14 @@
 //! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it),
 //! `targeting`, `choice` and [`assignment`] (who gets which version), `fleet` (the replicas),
 //! `shadows` (who is asked, too), `registration` (how files become a version), [`spool`] (how an
-//! answered prediction reaches the log), [`statistics`] (what is known of arms).
+//! answered prediction reaches the log), [`statistics`] (what is known of arms), [`experiments`]
+//! (what is made of that).
 
 mod answers;
 pub mod assignment;
 mod choice;
 mod error;
+pub mod experiments;
 mod fleet;
 mod http;
 mod registration;
@@ -74,6 +76,8 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn_until_stop(|stop| async move { shadow.shadow(stop).await });
     let driver = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
+    let looker = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { looker.drive_experiments(stop).await });
     let follower = Arc::clone(service);
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));

@@ -2,8 +2,10 @@
 
 mod answering;
 mod driving;
+mod experiments;
 mod explaining;
 mod following;
+mod layers;
 mod others;
 mod policy;
 mod readiness;
@@ -13,6 +15,7 @@ mod shadows;
 mod standing_in;
 mod sticking;
 mod telling;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -273,11 +276,11 @@ impl RouterApi for Service {
         call: Call,
         query: ExperimentQuery,
     ) -> Result<ExperimentList, ApiError> {
-        pending((call, query))
+        self.list_experiments(call, query).await
     }
 
     async fn experiment(&self, call: Call, id: PlanId) -> Result<Experiment, ApiError> {
-        pending((call, id))
+        self.experiment_of(call, id).await
     }
 
     async fn create_experiment(
@@ -285,7 +288,7 @@ impl RouterApi for Service {
         call: Call,
         request: NewExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending((call, request))
+        self.plan_experiment(call, request).await
     }
 
     async fn act_on_experiment(
@@ -293,23 +296,23 @@ impl RouterApi for Service {
         call: Call,
         request: ActOnExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending((call, request))
+        self.act(call, request).await
     }
 
     async fn report(&self, call: Call, id: PlanId) -> Result<Report, ApiError> {
-        pending((call, id))
+        self.report_of(call, id).await
     }
 
     async fn what_if(&self, call: Call, request: WhatIf) -> Result<WhatIfAnswer, ApiError> {
-        pending((call, request))
+        self.what_if_of(call, request).await
     }
 
     async fn layers(&self, call: Call) -> Result<LayerList, ApiError> {
-        pending((call,))
+        self.list_layers(call).await
     }
 
     async fn put_layer(&self, call: Call, request: NewLayer) -> Result<Layer, ApiError> {
-        pending((call, request))
+        self.change_layer(call, request).await
     }
 
     async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError> {

@@ -28,6 +28,7 @@ pub struct Settings {
     pub policies: PolicySettings,
     pub plans: PlanSettings,
     pub shadows: ShadowSettings,
+    pub experiments: ExperimentSettings,
     pub spool: SpoolSettings,
 }
 
@@ -111,6 +112,23 @@ pub struct ShadowSettings {
     pub tolerance: f64,
     pub max_reported: u32,
     pub worst: usize,
+}
+
+/// `[router.experiments]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentSettings {
+    pub look_s: u64,
+    pub max_looks: usize,
+    pub page: u32,
+    pub least_move: f64,
+    pub turn_ms: u64,
+    pub max_open: usize,
+    pub max_arms: usize,
+    pub max_metrics: usize,
+    pub max_characters: usize,
+    pub max_runtime_s: u64,
+    pub min_epoch_s: u64,
 }
 
 /// `[router.spool]`.

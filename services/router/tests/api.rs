@@ -27,6 +27,9 @@ use runtime::{Process, Recorder, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
+#[path = "api/experiments.rs"]
+mod experiments;
+
 const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
 
 /// A replica that answers with the version's number.
@@ -152,6 +155,27 @@ async fn start_with(
     replicas: usize,
     relational: storage::Relational,
 ) -> Result<Test, router::RouterError> {
+    let settings = settings(&folder);
+    start_as(folder, replicas, relational, settings).await
+}
+
+async fn start_with_settings(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+    change: impl FnOnce(&mut Settings),
+) -> Test {
+    let mut settings = settings(&folder);
+    change(&mut settings);
+    start_as(folder, replicas, relational, settings).await.unwrap()
+}
+
+async fn start_as(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+    settings: Settings,
+) -> Result<Test, router::RouterError> {
     let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
     let artifacts = url(&folder, "file", "artifacts");
     let deps = Deps {
@@ -164,7 +188,7 @@ async fn start_with(
         clock: Arc::new(SystemClock),
         recorder: Arc::new(Recorder::alone("router", Arc::new(SystemClock))),
     };
-    let service = router::build(settings(&folder), deps).await?;
+    let service = router::build(settings, deps).await?;
     let process = Process::default();
     router::background(&service, &process);
     Ok(Test { router: router::api(&service), replicas, process, folder })

@@ -11,7 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, explain, health, outcomes, predict, registry, routes, upload, v2,
+    accounts, audit, auth, experiments, explain, health, outcomes, predict, registry, routes,
+    upload, v2,
 };
 
 /// How every failure looks (RFC 9457).
@@ -81,6 +82,19 @@ struct Problem {
         explain::explain,
         registry::policy,
         registry::put_policy,
+        experiments::layers,
+        experiments::put_layer,
+        experiments::experiments,
+        experiments::create_experiment,
+        experiments::experiment,
+        experiments::start,
+        experiments::pause,
+        experiments::resume,
+        experiments::promote,
+        experiments::abort,
+        experiments::weights,
+        experiments::report,
+        experiments::what_if,
         outcomes::metrics_summary,
         predict::predict,
         predict::prediction,
