@@ -28,7 +28,9 @@ pub mod targeting;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditOutcome, AuditQueue, AuditRow, SealedEntry};
 pub use clock::Clock;
-pub use credential::{ApiKey, Credential, CredentialKind, Revocation, Session, SignIns};
+pub use credential::{
+    ApiKey, Credential, CredentialKind, Identity, Revocation, Session, SignIns, UsedState,
+};
 pub use feedback::{Feedback, MetricName, Outcome, Pending, Subject, Tally};
 pub use hex::hex;
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
