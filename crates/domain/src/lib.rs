@@ -1,13 +1,14 @@
 //! What things are: ids, manifests, versions, routes, records, principals.
 //!
 //! Reading order: [`ids`], [`manifest`], [`registry`], [`policy`], [`route`], [`prediction`],
-//! [`principal`], [`credential`], [`audit`].
+//! [`principal`], [`credential`], [`audit`], [`event`], [`webhook`].
 //!
 //! Invariant: this crate does no IO, and fails for no reason but its input.
 
 pub mod audit;
 pub mod clock;
 pub mod credential;
+pub mod event;
 pub mod feedback;
 pub mod hex;
 pub mod ids;
@@ -18,16 +19,22 @@ pub mod prediction;
 pub mod principal;
 pub mod registry;
 pub mod route;
+pub mod webhook;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditOutcome, AuditQueue, AuditRow, SealedEntry};
 pub use clock::Clock;
 pub use credential::{ApiKey, Credential, CredentialKind, Revocation, Session, SignIns};
+pub use event::{Event, EventFilter, EventKind, KindPattern, PlacedEvent};
 pub use feedback::{Feedback, Outcome};
 pub use hex::hex;
-pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};
+pub use ids::{
+    DeliveryId, EventId, InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId,
+    WebhookId,
+};
 pub use manifest::{Manifest, Modality, Task};
 pub use policy::ModelPolicy;
 pub use prediction::PredictionRecord;
 pub use principal::{Principal, PrincipalKind, Role, Scope, User};
 pub use registry::{FileRef, Model, Version};
 pub use route::Route;
+pub use webhook::{Delivery, DeliveryFilter, DeliveryState, DueDelivery, Webhook, WebhookSecret};

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::metrics as names;
 use domain::{
-    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    PredictionId, PredictionRecord, Revocation, Route, User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Delivery, DeliveryFilter, DueDelivery,
+    Event, EventFilter, Feedback, Model, ModelName, ModelPolicy, PlacedEvent, PredictionId,
+    PredictionRecord, Revocation, Route, User, UserId, Version, VersionId, Webhook, WebhookId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -18,8 +19,9 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, FeedbackStore,
-    Idempotency, Limits, Listener, PredictionLog, Registry, ResponseCache, Routes, Take, Taken,
+    Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, Events,
+    FeedbackStore, Idempotency, Limits, Listener, PredictionLog, Registry, ResponseCache, Routes,
+    Take, Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -39,6 +41,7 @@ pub(crate) fn relational(store: Relational) -> Relational {
         audit: Arc::new(Observed(store.audit)),
         registry: Arc::new(Observed(store.registry)),
         routes: Arc::new(Observed(store.routes)),
+        events: Arc::new(Observed(store.events)),
         ..store
     }
 }
@@ -144,6 +147,17 @@ observed! { "relational": Routes {
     route(model: &ModelName) -> Option<Route>;
     routes() -> Vec<Route>;
     put_route(route: Route) -> ();
+} }
+
+observed! { "relational": Events {
+    append(events: &[Event], forget_before: OffsetDateTime) -> ();
+    page(filter: &EventFilter, limit: u32) -> Vec<PlacedEvent>;
+    put_webhook(webhook: Webhook) -> ();
+    webhooks() -> Vec<Webhook>;
+    remove_webhook(id: WebhookId) -> ();
+    claim(now: OffsetDateTime, lease: Duration, limit: u32) -> Vec<DueDelivery>;
+    put_delivery(delivery: Delivery) -> ();
+    deliveries(filter: &DeliveryFilter, limit: u32) -> Vec<Delivery>;
 } }
 
 observed! { "documents": PredictionLog {

@@ -13,15 +13,15 @@ use crate::memory::{MAX_BYTES, Memory};
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
-    Limits, PredictionLog, Registry, ResponseCache, Routes,
+    Accounts, Announcements, Artifacts, AuditTrail, Credentials, Events, FeedbackStore,
+    Idempotency, Limits, PredictionLog, Registry, ResponseCache, Routes,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
 use crate::sealing::Sealing;
 use crate::sqlite::{DocumentsFile, RelationalFile};
 
-/// Accounts, credentials, the audit trail, registry and routes.
+/// Accounts, credentials, the audit trail, registry, routes and events.
 #[derive(Clone)]
 pub struct Relational {
     /// User accounts.
@@ -34,6 +34,8 @@ pub struct Relational {
     pub registry: Arc<dyn Registry>,
     /// Routes with their history.
     pub routes: Arc<dyn Routes>,
+    /// What happened, and who is told of it.
+    pub events: Arc<dyn Events>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -130,7 +132,7 @@ pub(crate) async fn open_relational(url: &str) -> Result<Relational, StoreError>
 
 pub(crate) fn all_of<T>(store: Arc<T>) -> Relational
 where
-    T: Accounts + Credentials + AuditTrail + Registry + Routes + Check + 'static,
+    T: Accounts + Credentials + AuditTrail + Registry + Routes + Events + Check + 'static,
 {
     Relational {
         accounts: Arc::clone(&store) as _,
@@ -138,6 +140,7 @@ where
         audit: Arc::clone(&store) as _,
         registry: Arc::clone(&store) as _,
         routes: Arc::clone(&store) as _,
+        events: Arc::clone(&store) as _,
         check: store,
     }
 }

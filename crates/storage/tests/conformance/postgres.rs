@@ -32,6 +32,7 @@ async fn two_processes_write_to_postgres_at_once() -> Outcome {
     suite::credentials_by_two(&*first.credentials, &*second.credentials).await?;
     suite::audit_by_two(&*first.audit, &*second.audit).await?;
     suite::registry_by_two(&*first.registry, &*second.registry).await?;
+    suite::events_by_two(&*first.events, &*second.events).await?;
     suite::routes_by_two(&*first.routes, &*second.routes).await
 }
 
@@ -51,7 +52,7 @@ async fn many_start_at_once_on_an_empty_database() {
             .fetch_one(&mut open(&url).await)
             .await
             .unwrap();
-        assert_eq!(applied, 2);
+        assert_eq!(applied, 3);
     }
 }
 
@@ -136,6 +137,7 @@ async fn all_suites(store: &Relational) -> Outcome {
     suite::credentials(&*store.credentials).await?;
     suite::audit(&*store.audit).await?;
     suite::registry(&*store.registry).await?;
+    suite::events(&*store.events).await?;
     suite::routes(&*store.routes).await
 }
 
