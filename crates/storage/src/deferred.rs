@@ -16,17 +16,18 @@ use domain::counts::CountBatch;
 use domain::prediction::Exposure;
 use domain::shadow::ShadowRecord;
 use domain::{
-    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
-    User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Delivery, DeliveryFilter, DueDelivery,
+    Event, EventFilter, Feedback, Model, ModelName, ModelPolicy, Pending, PlacedEvent, Plan,
+    PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User, UserId,
+    Version, VersionId, Webhook, WebhookId,
 };
 use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::observed;
 use crate::ports::{
-    Accounts, AuditTrail, Credentials, FeedbackStore, Plans, PredictionLog, Registry, Routes,
-    Shadows,
+    Accounts, AuditTrail, Credentials, Events, FeedbackStore, Plans, PredictionLog, Registry,
+    Routes, Shadows,
 };
 use crate::stores::{self, Check, Documents, Relational};
 
@@ -309,6 +310,54 @@ impl Plans for Deferred<Relational> {
         until: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         self.get()?.plans.lease(name, holder, now, until).await
+    }
+}
+
+#[async_trait]
+impl Events for Deferred<Relational> {
+    async fn append(
+        &self,
+        events: &[Event],
+        forget_before: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.get()?.events.append(events, forget_before).await
+    }
+
+    async fn page(&self, filter: &EventFilter, limit: u32) -> Result<Vec<PlacedEvent>, StoreError> {
+        self.get()?.events.page(filter, limit).await
+    }
+
+    async fn put_webhook(&self, webhook: Webhook) -> Result<(), StoreError> {
+        self.get()?.events.put_webhook(webhook).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.get()?.events.webhooks().await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<(), StoreError> {
+        self.get()?.events.remove_webhook(id).await
+    }
+
+    async fn claim(
+        &self,
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.get()?.events.claim(now, lease, limit).await
+    }
+
+    async fn put_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
+        self.get()?.events.put_delivery(delivery).await
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.get()?.events.deliveries(filter, limit).await
     }
 }
 

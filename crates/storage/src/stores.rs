@@ -13,15 +13,15 @@ use crate::memory::{MAX_BYTES, Memory};
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
-    Limits, Plans, PredictionLog, Registry, ResponseCache, Routes, Shadows,
+    Accounts, Announcements, Artifacts, AuditTrail, Credentials, Events, FeedbackStore,
+    Idempotency, Limits, Plans, PredictionLog, Registry, ResponseCache, Routes, Shadows,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
 use crate::sealing::Sealing;
 use crate::sqlite::{DocumentsFile, RelationalFile};
 
-/// Accounts, credentials, the audit trail, registry and routes.
+/// Accounts, credentials, the audit trail, registry, routes and events.
 #[derive(Clone)]
 pub struct Relational {
     /// User accounts.
@@ -36,6 +36,8 @@ pub struct Relational {
     pub routes: Arc<dyn Routes>,
     /// Experiments, rollouts and layers.
     pub plans: Arc<dyn Plans>,
+    /// What happened, and who is told of it.
+    pub events: Arc<dyn Events>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -135,6 +137,7 @@ pub(crate) async fn open_relational(url: &str) -> Result<Relational, StoreError>
 pub(crate) fn all_of<T>(store: Arc<T>) -> Relational
 where
     T: Accounts + Credentials + AuditTrail + Registry + Routes + Plans + Check + 'static,
+    T: Accounts + Credentials + AuditTrail + Registry + Routes + Events + Check + 'static,
 {
     Relational {
         accounts: Arc::clone(&store) as _,
@@ -143,6 +146,7 @@ where
         registry: Arc::clone(&store) as _,
         routes: Arc::clone(&store) as _,
         plans: Arc::clone(&store) as _,
+        events: Arc::clone(&store) as _,
         check: store,
     }
 }
