@@ -13,10 +13,12 @@ mod face;
 mod fuzz;
 mod headers;
 mod health;
+mod oidc;
 mod outcomes;
 mod predict;
 mod registry;
 mod repeats;
+mod shadows;
 mod upload;
 mod v2;
 
@@ -67,6 +69,8 @@ pub fn routes() -> Vec<PublicRoute> {
         public(get.clone(), "/docs", Anyone, docs::redirect),
         public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
         public(post.clone(), "/api/v1/auth/token", Anyone, auth::token).secret(),
+        public(get.clone(), "/api/v1/auth/oidc/login", Anyone, oidc::login).secret(),
+        public(get.clone(), "/api/v1/auth/oidc/callback", Anyone, oidc::callback).secret(),
         public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
         public(post.clone(), "/api/v1/auth/refresh", Anyone, auth::refresh).secret(),
         public(post.clone(), "/api/v1/auth/logout", SignedIn, auth::logout),
@@ -125,6 +129,12 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
         public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(
+            get.clone(),
+            "/api/v1/models/{model}/shadows/{version}",
+            Roles(ANALYST),
+            shadows::shadow_report,
+        ),
         public(
             post.clone(),
             "/api/v1/models/{model}/route/explain",

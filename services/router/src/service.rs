@@ -11,6 +11,7 @@ mod policy;
 mod readiness;
 mod registry;
 mod routes;
+mod shadows;
 mod standing_in;
 mod sticking;
 mod telling;
@@ -44,6 +45,7 @@ use crate::answers::Answers;
 use crate::error::RouterError;
 use crate::fleet::Fleet;
 use crate::settings::Settings;
+use crate::shadows::Shadows;
 use crate::spool::{Spool, ship};
 use crate::table::{Table, target, unknown_model};
 
@@ -62,6 +64,7 @@ pub struct Service {
     pub(crate) fleet: Fleet,
     pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
+    pub(crate) shadows: Shadows,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -80,6 +83,7 @@ impl Service {
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
         let table = Table::new();
         let answers = Answers::new(Arc::clone(&deps.cache.responses), settings.cache.clone());
+        let shadows = Shadows::new(settings.shadows.clone());
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
@@ -90,6 +94,7 @@ impl Service {
             fleet,
             answers,
             spool,
+            shadows,
             id,
             losing,
             kept,
@@ -263,7 +268,7 @@ impl RouterApi for Service {
         call: Call,
         query: ShadowQuery,
     ) -> Result<ShadowReport, ApiError> {
-        pending((call, query))
+        self.compare_shadow(call, query).await
     }
 
     async fn experiments(

@@ -27,6 +27,7 @@ pub struct Settings {
     pub cache: CacheSettings,
     pub policies: PolicySettings,
     pub plans: PlanSettings,
+    pub shadows: ShadowSettings,
     pub experiments: ExperimentSettings,
     pub spool: SpoolSettings,
 }
@@ -99,6 +100,18 @@ pub struct PolicySettings {
 pub struct PlanSettings {
     pub tick_ms: u64,
     pub lease_ms: u64,
+}
+
+/// `[router.shadows]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowSettings {
+    pub max_waiting: usize,
+    pub max_concurrent: usize,
+    pub timeout_ms: u64,
+    pub tolerance: f64,
+    pub max_reported: u32,
+    pub worst: usize,
 }
 
 /// `[router.experiments]`.

@@ -104,11 +104,13 @@ async fn the_better_version_is_found_and_shipped(topology: Topology) {
     assert_eq!(said["sample_ratio"]["mismatch"], false, "{said}");
     // An analyst reads, and writes nothing.
     let analyst = engine.sign_in_as(Role::Analyst).await;
-    let page = analyst.get(&format!("{AT}/{id}/report?format=html")).await.expect_status(200);
+    let page = analyst.get(&format!("{AT}/{id}/report?format=html")).await;
+    page.expect_status(200);
     assert!(page.text().contains("<svg") && page.text().contains("Version 2 is better"));
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(!page.text().contains("<script"));
-    let picture = analyst.get(&format!("{AT}/{id}/report?format=svg")).await.expect_status(200);
+    let picture = analyst.get(&format!("{AT}/{id}/report?format=svg")).await;
+    picture.expect_status(200);
     assert_eq!(picture.header("content-type"), "image/svg+xml");
     analyst.get(&format!("{AT}/{id}/report?format=pdf")).await.expect_problem(
         422,

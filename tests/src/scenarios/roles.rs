@@ -38,6 +38,9 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/docs", Anyone, 200),
     ("GET", "/.well-known/jwks.json", Anyone, 200),
     ("POST", "/api/v1/auth/token", Anyone, 422),
+    // No identity provider is set up.
+    ("GET", "/api/v1/auth/oidc/login", Anyone, 404),
+    ("GET", "/api/v1/auth/oidc/callback", Anyone, 404),
     ("GET", "/api/v1/auth/me", SignedIn, 200),
     ("POST", "/api/v1/auth/refresh", Anyone, 422),
     ("POST", "/api/v1/auth/logout", SignedIn, 204),
@@ -66,6 +69,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/api/v1/models/{model}/route/explain", Analyst, 404),
     ("GET", "/api/v1/models/{model}/policy", Analyst, 404),
     ("PUT", "/api/v1/models/{model}/policy", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/shadows/{version}", Analyst, 404),
     ("GET", "/api/v1/layers", Analyst, 200),
     ("PUT", "/api/v1/layers", Engineer, 422),
     ("GET", "/api/v1/experiments", Analyst, 200),

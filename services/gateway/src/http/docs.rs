@@ -11,8 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, experiments, explain, health, outcomes, predict, registry, routes,
-    upload, v2,
+    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry, routes,
+    shadows, upload, v2,
 };
 
 /// How every failure looks (RFC 9457).
@@ -54,6 +54,8 @@ struct Problem {
         redirect,
         auth::jwks,
         auth::token,
+        oidc::login,
+        oidc::callback,
         auth::me,
         auth::refresh,
         auth::logout,
@@ -80,6 +82,7 @@ struct Problem {
         registry::route,
         registry::put_route,
         explain::explain,
+        shadows::shadow_report,
         registry::policy,
         registry::put_policy,
         experiments::layers,

@@ -88,7 +88,9 @@ impl Service {
         let asking = Asking { call: &call, caller, choice: &choice, request: &request, start };
         let error = match self.ask_chosen(&asking, asked.cache).await {
             Ok(answer) => {
-                choice.counted.answered(start.elapsed(), answer.meta.confidence);
+                let latency = start.elapsed();
+                choice.counted.answered(latency, answer.meta.confidence);
+                self.ask_shadows(&asking, &answer.meta, latency);
                 self.keep_good(&asking, &answer).await;
                 let version = choice.version.version;
                 let outcome =
@@ -239,7 +241,7 @@ impl Service {
         }
     }
 
-    fn payload(&self, content_type: &str, body: &Bytes) -> Payload {
+    pub(super) fn payload(&self, content_type: &str, body: &Bytes) -> Payload {
         let is_json = content_type.starts_with("application/json");
         let fits = body.len() <= self.settings.spool.max_logged_body_bytes;
         let json = (is_json && fits).then(|| serde_json::from_slice(body).ok()).flatten();

@@ -14,7 +14,8 @@ use domain::{ModelName, Plan, PlanId, PlanKind, Role};
 use serde_json::{Value, json};
 use storage::StoreError;
 
-use super::routes::{Conditions, new_salt};
+use super::routes::conditions::Conditions;
+use super::routes::new_salt;
 use super::{Service, not_shown, policy};
 use crate::assignment::{reassign, shares};
 use crate::error::RouterError;

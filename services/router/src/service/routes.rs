@@ -1,7 +1,7 @@
 //! How a route is put in force.
 
 mod compiling;
-mod conditions;
+pub(super) mod conditions;
 
 use std::collections::BTreeSet;
 

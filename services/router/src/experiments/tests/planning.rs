@@ -95,8 +95,8 @@ fn parts_that_need_each_other_say_so() {
         "allocation/discount",
     ];
     assert_eq!(faults(bandit), expected.map(|at| format!("#/{at}")));
-    let many = json!({"secondary": ["a", "b", "c"].map(|name| json!({"name": name,
-        "of": {"measure": "error"}}))});
+    let metric = |name| json!({"name": name, "of": {"measure": "error"}});
+    let many = json!({"secondary": ["a", "b", "c"].map(metric)});
     assert_eq!(faults(many), ["#/secondary"]);
 }
 
