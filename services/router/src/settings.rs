@@ -121,6 +121,7 @@ pub struct ExperimentSettings {
     pub look_s: u64,
     pub max_looks: usize,
     pub page: u32,
+    pub max_covariates: u32,
     pub least_move: f64,
     pub turn_ms: u64,
     pub max_open: usize,

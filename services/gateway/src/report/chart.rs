@@ -48,7 +48,8 @@ fn draw(svg: &mut String, report: &Report, scale: &Scale) {
     let _ = write!(
         svg,
         "<clipPath id=\"plot\"><rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\"/></clipPath>",
-        right - LEFT,
+        // The last dot is shown whole.
+        right - LEFT + 6.0,
         bottom - TOP
     );
     for tick in scale.ticks() {
@@ -165,9 +166,9 @@ impl Scale {
         (TOP + part * (HEIGHT - BOTTOM - TOP)).clamp(-10_000.0, 10_000.0)
     }
 
-    /// About five round numbers, zero among them.
+    /// About six round numbers, zero among them.
     fn ticks(&self) -> Vec<f64> {
-        let rough = (self.high - self.low) / 5.0;
+        let rough = (self.high - self.low) / 6.0;
         let size = 10f64.powf(rough.log10().floor());
         let steps = [1.0, 2.0, 2.5, 5.0, 10.0];
         let step = steps.iter().map(|step| step * size).find(|step| *step >= rough);

@@ -44,7 +44,7 @@ pub fn html(report: &Report) -> String {
     let needed = power.units_needed.map_or("–".to_owned(), |units| units.to_string());
     let _ = write!(
         page,
-        "<h2>Power</h2><p>{} units with a value of {needed} needed (by estimate, for 80 % power); {} a day; {} days left.</p>",
+        "<h2>Power</h2><p>{} units with a value, of {needed} that are needed by estimate for 80 % power; {} a day; {} days left.</p>",
         power.units,
         number(power.units_per_day),
         number(power.days_left)

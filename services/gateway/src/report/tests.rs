@@ -64,25 +64,3 @@ fn numbers_are_short_and_undefined_ones_are_a_dash() {
         assert_eq!(number(value), text, "{value:?}");
     }
 }
-
-#[test]
-fn zz_write() {
-    let mut report = report("Forest against regression: which one do users buy more with?", 60);
-    for (place, look) in report.looks.iter_mut().enumerate() {
-        look.at = time::OffsetDateTime::from_unix_timestamp(1_800_000_000 + place as i64 * 3600 * 9).unwrap();
-        let mut other = look.arms[0].clone();
-        let n = place as f64 + 1.0;
-        look.arms[0].difference = 0.05 + (n * 1.7).sin() * 0.1 / n.sqrt();
-        look.arms[0].lower = look.arms[0].difference - 0.4 / n.sqrt();
-        look.arms[0].upper = look.arms[0].difference + 0.4 / n.sqrt();
-        other.version = "3".parse().unwrap();
-        other.difference = -0.03 + (n * 0.7).cos() * 0.1 / n.sqrt();
-        other.lower = other.difference - 0.4 / n.sqrt();
-        other.upper = other.difference + 0.4 / n.sqrt();
-        look.arms.push(other);
-    }
-    let mut third = report.arms[1].clone();
-    third.version = "3".parse().unwrap();
-    report.arms.push(third);
-    std::fs::write("/tmp/exp-report.html", html(&report)).unwrap();
-}

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::experiment::{
-    Allocation, Design, Epoch, Experiment, ExperimentState, Measure, Metric, PlannedArm,
-};
+use domain::experiment::{Allocation, Design, Epoch, Experiment, ExperimentState, Measure, Metric};
 use domain::prediction::{Decision, Exposure, Reason};
 use domain::route::{Arm, BUCKETS, Slice};
 use domain::{PlanId, PlanKind, PredictionId, VersionId};

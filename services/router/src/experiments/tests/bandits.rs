@@ -57,14 +57,14 @@ fn less_is_better_where_it_is_said_so() {
     assert!(next(&experiment, 5000, &all).unwrap().weights[0] > 0.9);
 }
 
-/// A bandit that learns every 200 requests, with rates that move for all alike: its log.
+/// A bandit that learns every 250 requests, with rates that move for all alike: its log.
 fn run(rates: &[f64], seed: u64) -> (Experiment, Vec<Observation>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut experiment = bandit(rates.len(), 0.1, json!({}));
     experiment.salt = format!("salt-{seed}");
     let mut all: Vec<Observation> = Vec::new();
-    for number in 1..=4000u64 {
-        if number % 200 == 0
+    for number in 1..=2000u64 {
+        if number % 250 == 0
             && let Some(next) = next(&experiment, number.cast_signed(), &all)
         {
             weigh(&mut experiment, &next.weights, moment(number.cast_signed()));
@@ -73,7 +73,7 @@ fn run(rates: &[f64], seed: u64) -> (Experiment, Vec<Observation>) {
         let name = id(number).to_string();
         let one = exposure(&experiment, number, &name, at);
         let arm = (one.version.number() - 1) as usize;
-        let rate = rates[arm] + if number > 2000 { 0.2 } else { 0.0 };
+        let rate = rates[arm] + if number > 1000 { 0.2 } else { 0.0 };
         all.push(seen(one, f64::from(u8::from(rng.random_bool(rate)))));
     }
     (experiment, all)
@@ -95,28 +95,33 @@ fn a_bandit_learns_and_its_report_is_not_misled_by_its_own_weights() {
 #[test]
 fn bandits_without_a_difference_rarely_claim_one() {
     let mut claims = 0;
-    for seed in 0..60 {
+    for seed in 0..40 {
         let (experiment, all) = run(&[0.3, 0.3], seed);
         let report = report(&experiment, moment(5000), &all);
         let comparison = &report.metrics[0].comparisons[0];
         claims += u32::from(comparison.lower.unwrap() > 0.0 || comparison.upper.unwrap() < 0.0);
     }
-    assert!(claims <= 6, "{claims} of 60");
+    assert!(claims <= 5, "{claims} of 40");
 }
 
 #[test]
 fn what_a_version_would_have_earned_is_found_in_the_log() {
-    let (experiment, all) = run(&[0.2, 0.5], 3);
-    let sample = fold(&experiment, moment(5000), &all).sample();
-    // Half of the time 0.1 + the rate: 0.3 and 0.6 in truth.
+    const RUNS: u64 = 12;
+    // Half of the time the rate, half of the time 0.2 more.
     for (policy, truth) in [([1.0, 0.0], 0.3), ([0.0, 1.0], 0.6), ([0.5, 0.5], 0.45)] {
-        let answer = what_if::what_if(&sample, &policy);
-        assert_eq!(answer.refused, None, "{answer:?}");
-        for estimate in [answer.ips, answer.snips, answer.doubly_robust].map(Option::unwrap) {
-            assert!((estimate.value - truth).abs() < 0.08, "{policy:?}: {answer:?}");
-            assert!(estimate.lower < truth && truth < estimate.upper, "{policy:?}: {answer:?}");
+        let (mut sums, mut covered) = ([0.0; 3], [0; 3]);
+        for seed in 0..RUNS {
+            let (experiment, all) = run(&[0.2, 0.5], seed);
+            let answer = what_if::what_if(&fold(&experiment, moment(5000), &all).sample(), &policy);
+            assert_eq!((answer.refused, answer.decisions), (None, 2000));
+            let estimates = [answer.ips, answer.snips, answer.doubly_robust].map(Option::unwrap);
+            for (place, estimate) in estimates.iter().enumerate() {
+                sums[place] += estimate.value / RUNS as f64;
+                covered[place] += u64::from(estimate.lower < truth && truth < estimate.upper);
+            }
         }
-        assert_eq!(answer.decisions, 4000);
+        assert!(sums.iter().all(|mean| (mean - truth).abs() < 0.035), "{policy:?}: {sums:?}");
+        assert!(covered.iter().all(|count| *count >= RUNS - 3), "{policy:?}: {covered:?}");
     }
 }
 

@@ -1,19 +1,21 @@
 //! What the log says of an experiment.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use contracts::router::{Report, WhatIf, WhatIfAnswer};
 use contracts::{ApiError, Call, Faults};
 use domain::experiment::Experiment;
 use domain::feedback::Subject;
 use domain::prediction::Exposure;
+use domain::shadow::{Said, ShadowRecord};
 use domain::{Feedback, PlanId, PredictionId};
 use time::OffsetDateTime;
 
 use super::{Service, keep_least};
 use crate::assignment::shares;
 use crate::error::RouterError;
-use crate::experiments::{Analysis, Fold, Observation, Sample, Truth, analyse, what_if};
+use crate::experiments::{Analysis, Fold, Observation, Sample, Score, Truth, analyse, what_if};
 use crate::service::FLUSH_LIMIT;
 
 impl Service {
@@ -74,6 +76,7 @@ impl Service {
         let Some(started_at) = experiment.started_at else { return Ok(fold.sample()) };
         self.flush_all(FLUSH_LIMIT).await;
         let documents = &self.deps.documents;
+        let controls = Arc::new(self.controls(experiment, started_at).await?);
         let limit = self.settings.experiments.page.max(1);
         let mut after: Option<PredictionId> = None;
         loop {
@@ -88,7 +91,8 @@ impl Service {
             } else {
                 Vec::new()
             };
-            fold = aside(move || with_page(fold, page, &feedback)).await?;
+            let controls = Arc::clone(&controls);
+            fold = aside(move || with_page(fold, page, &feedback, &controls)).await?;
             if is_last {
                 break;
             }
@@ -97,6 +101,26 @@ impl Service {
             fold = self.with_units(experiment, fold, started_at).await?;
         }
         aside(move || fold.sample()).await
+    }
+
+    /// What the control would have answered, where it is a shadow, too: what CUPED takes out.
+    async fn controls(
+        &self,
+        experiment: &Experiment,
+        since: OffsetDateTime,
+    ) -> Result<HashMap<PredictionId, Score>, ApiError> {
+        let design = &experiment.design;
+        if !design.cuped {
+            return Ok(HashMap::new());
+        }
+        let shadows = &self.deps.documents.shadows;
+        let most = self.settings.experiments.max_covariates;
+        let records = shadows.compared(&experiment.model, design.control, since, most).await;
+        let score = |record: ShadowRecord| {
+            let Said { label, confidence, value, .. } = record.shadow?;
+            Some((record.prediction_id, Score { label, confidence, value }))
+        };
+        Ok(records.map_err(RouterError::from)?.into_iter().filter_map(score).collect())
     }
 
     /// Adds what was said of units as such, since each one's first request.
@@ -131,12 +155,17 @@ impl Service {
     }
 }
 
-fn with_page(mut fold: Fold, page: Vec<Exposure>, feedback: &[Feedback]) -> Fold {
+fn with_page(
+    mut fold: Fold,
+    page: Vec<Exposure>,
+    feedback: &[Feedback],
+    controls: &HashMap<PredictionId, Score>,
+) -> Fold {
     let mut truths = Truth::by_subject(feedback);
     for exposure in page {
         let truth = truths.remove(&exposure.prediction_id.into()).unwrap_or_default();
-        // What the control answered to the same input comes with shadows.
-        fold.add(&Observation { exposure, truth, control: None });
+        let control = controls.get(&exposure.prediction_id).cloned();
+        fold.add(&Observation { exposure, truth, control });
     }
     fold
 }
