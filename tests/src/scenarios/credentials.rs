@@ -120,7 +120,8 @@ async fn what_was_done_and_refused_is_on_record(topology: Topology) {
     assert!(!lines.contains(PASSWORD));
 }
 
-fn run(engine: &Engine, token: &str, arguments: &[&str]) -> Output {
+/// Runs the command line against an engine.
+pub(super) fn run(engine: &Engine, token: &str, arguments: &[&str]) -> Output {
     let program = testkit::server::program("decision-engine");
     let mut command = Command::new(program);
     command.args(arguments).env("ENGINE_URL", &engine.base_url).env("ENGINE_TOKEN", token);

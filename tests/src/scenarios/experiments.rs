@@ -6,6 +6,7 @@ use domain::Role;
 use serde_json::{Value, json};
 use testkit::{Client, Method, Topology, scenarios, shared};
 
+use super::credentials::run;
 use super::routing::two_versions;
 
 scenarios!(
@@ -14,6 +15,7 @@ scenarios!(
     lost_units_make_a_report_invalid,
     experiments_of_a_layer_share_no_unit,
     what_is_wrong_with_a_plan_is_told_at_once,
+    the_command_line_runs_an_experiment,
 );
 
 const AT: &str = "/api/v1/experiments";
@@ -249,4 +251,42 @@ async fn what_is_wrong_with_a_plan_is_told_at_once(topology: Topology) {
     client.get(&format!("{AT}/{id}")).await.expect_problem(404, "not_found", &[id]);
     let request = client.request(Method::GET, &format!("{AT}/1234"));
     assert_eq!(client.send(request).await.status, 400);
+}
+
+async fn the_command_line_runs_an_experiment(topology: Topology) {
+    let engine = shared(topology).await;
+    let client = two_versions(engine, "exp-cli").await;
+    let said = |arguments: &[&str]| {
+        let output = run(engine, client.token(), arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let file = engine.folder().join("exp-cli.json");
+    std::fs::write(&file, plan("exp-cli").to_string()).unwrap();
+    let made = said(&["experiment", "create", file.to_str().unwrap(), "--json"]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let id = made["id"].as_str().unwrap();
+    assert!(said(&["experiment", "start", id]).contains("running"));
+    ask(&client, "exp-cli", 20).await;
+    let report = said(&["experiment", "report", id]);
+    for words in ["keep going:", "bought (primary)", "errors (guardrail)", "split fits the weights"]
+    {
+        assert!(report.contains(words), "`{words}` is not in: {report}");
+    }
+    assert!(said(&["experiment", "watch", id, "--once"]).contains("bought (primary)"));
+    let report: Value =
+        serde_json::from_str(&said(&["experiment", "report", id, "--json"])).unwrap();
+    assert_eq!(report["experiment"], id, "{report}");
+    said(&["experiment", "weights", id, "1=1", "2=3", "--reason", "a larger share"]);
+    assert!(said(&["experiment", "what-if", id, "2"]).contains("no verdict"));
+    said(&["experiment", "pause", id]);
+    said(&["experiment", "resume", id]);
+    assert!(said(&["experiment", "abort", id, "--reason", "enough"]).contains("stopped"));
+    let listed = said(&["experiment", "list", "--model", "exp-cli"]);
+    assert!(listed.contains(id) && listed.contains("2: 75 %"), "{listed}");
+    let refused = run(engine, client.token(), &["experiment", "start", id]);
+    assert!(!refused.status.success());
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("`stopped`"), "{error}");
 }
