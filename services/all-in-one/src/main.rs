@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use all_in_one::commands::{self, AuditCommand, KeyCommand, Place, UserCommand};
+use all_in_one::commands::{
+    self, AuditCommand, KeyCommand, Place, RollbackCommand, RouteCommand, UserCommand,
+};
 use all_in_one::engine::{artifact_keys, greeting};
 use all_in_one::settings::DEFAULTS;
 use all_in_one::{Engine, Settings, demo};
@@ -72,6 +74,20 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Look at which version answers, and change it, in a running engine.
+    Route {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
+    /// Give all requests to the last stable version, or to another, in a running engine: at once.
+    Rollback {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        command: RollbackCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -111,6 +127,8 @@ async fn start() -> anyhow::Result<()> {
         Command::User { place, command } => commands::user(&place, command).await,
         Command::Key { place, command } => commands::key(&place, command).await,
         Command::Audit { place, command } => commands::audit(&place, command).await,
+        Command::Route { place, command } => commands::route(&place, command).await,
+        Command::Rollback { place, command } => commands::rollback(&place, command).await,
     }
 }
 

@@ -14,6 +14,7 @@ mod outcomes;
 mod predict;
 mod registry;
 mod repeats;
+mod rollback;
 mod upload;
 mod v2;
 
@@ -122,6 +123,27 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
         public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/route/switch",
+            Roles(ENGINEER),
+            rollback::switch,
+        )
+        .once(),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/rollback",
+            Roles(ENGINEER),
+            rollback::rollback,
+        )
+        .once(),
+        public(get.clone(), "/api/v1/models/{model}/history", Roles(ANALYST), rollback::history),
+        public(
+            delete.clone(),
+            "/api/v1/models/{model}/blocks/{version}",
+            Roles(ENGINEER),
+            rollback::clear_block,
+        ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),
         public(

@@ -18,6 +18,8 @@ use crate::error::RouterError;
 use crate::saved::Saved;
 use crate::service::not_shown;
 
+mod imposing;
+
 /// The table, replaced as a whole at each change, so that a reader never waits.
 pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
 
@@ -100,12 +102,14 @@ impl Table {
         for (model, policy) in read.policies {
             entries.entry(model).or_default().policy = InForce::new(policy);
         }
-        // A slower reader must not put an older route or policy back.
+        // A slower reader must not put an older route or policy back. Of two routes of one generation
+        // the one in force stays: a rollback that was made without the store comes before what the
+        // store was given meanwhile.
         self.0.rcu(|current| {
             let mut entries = entries.clone();
             for (model, entry) in &mut entries {
                 let known = current.get(model).and_then(|entry| entry.route.as_ref());
-                let newest = known.into_iter().chain(&entry.route).max_by_key(|r| r.generation);
+                let newest = entry.route.iter().chain(known).max_by_key(|r| r.generation);
                 entry.route = newest.cloned();
                 if let Some(known) = current.get(model).map(|entry| &entry.policy)
                     && known.policy.revision > entry.policy.policy.revision
@@ -212,14 +216,13 @@ impl Table {
         all
     }
 
-    /// The versions that a route sends units to, and that may be served.
+    /// The versions that a route names to answer, now or after a switch, and that may be served.
     pub(crate) fn routed(&self) -> Vec<Arc<Version>> {
         let table = self.0.load();
         let mut routed = Vec::new();
         for entry in table.values() {
-            let arms = entry.route.iter().flat_map(|route| &route.arms);
-            for arm in arms.filter(|arm| arm.share_ppm > 0) {
-                let version = entry.versions.get(&arm.version);
+            for version in entry.route.iter().flat_map(|route| route.serving()) {
+                let version = entry.versions.get(&version);
                 routed.extend(version.filter(|version| version.enabled).cloned());
             }
         }

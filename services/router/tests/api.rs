@@ -22,6 +22,9 @@ use runtime::{Process, Recorder, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
+#[path = "api/rollback.rs"]
+mod rollback;
+
 const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
 
 /// A replica that answers with the version's number.

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::settings::{DEFAULTS, Settings};
 
 /// How long one command may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Either way.
 pub(super) enum Door {

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{
+    accounts, audit, auth, health, outcomes, predict, registry, rollback, routes, upload, v2,
+};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -76,6 +78,10 @@ struct Problem {
         registry::remove_alias,
         registry::route,
         registry::put_route,
+        rollback::switch,
+        rollback::rollback,
+        rollback::history,
+        rollback::clear_block,
         registry::policy,
         registry::put_policy,
         outcomes::metrics_summary,

@@ -84,6 +84,7 @@ impl Service {
     ) -> Result<Route, ApiError> {
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(model)).await.map_err(RouterError::from)?;
+        self.store_pending(model).await?;
         for attempt in 1.. {
             let mut route = self.route_in_store(model).await?;
             edit(&mut route)?;
@@ -114,21 +115,21 @@ impl Service {
     /// The route as the store has it.
     pub(super) async fn route_in_store(&self, model: &ModelName) -> Result<Route, ApiError> {
         let route = self.deps.relational.routes.route(model).await.map_err(RouterError::from)?;
-        route.ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::NotFound,
-                format!("model `{model}` has no route yet: it gets one with its first version"),
-            )
-        })
+        route.ok_or_else(|| no_route(model))
     }
 
     async fn store_route(&self, by: &str, request: PutRoute) -> Result<Route, ApiError> {
         let PutRoute { model, route: wanted } = request;
         self.existing_model(&model).await?;
+        self.store_pending(&model).await?;
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
         let arms = self.check_arms(&model, &wanted.arms, &versions)?;
-        for arm in arms.iter().filter(|arm| arm.share_ppm > 0) {
+        let standby = match wanted.standby.as_slice() {
+            [] => Vec::new(),
+            standby => self.check_arms(&model, standby, &versions)?,
+        };
+        for arm in arms.iter().chain(&standby).filter(|arm| arm.share_ppm > 0) {
             if let Some(version) = versions.iter().find(|version| version.version == arm.version) {
                 self.fleet.load(version).await?;
             }
@@ -152,7 +153,9 @@ impl Service {
                 Some(route) => Route {
                     segments: reassign(&route.segments, &arms),
                     arms: arms.clone(),
+                    standby: standby.clone(),
                     generation: generation + 1,
+                    reason: wanted.reason.clone(),
                     cause: Cause::Put,
                     updated_by: by.to_owned(),
                     updated_at: now,
@@ -223,6 +226,14 @@ impl Service {
         };
         Ok(wanted.iter().zip(shares).map(arm).collect())
     }
+}
+
+/// The failure of who asks for the route of a model without a version.
+pub(super) fn no_route(model: &ModelName) -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("model `{model}` has no route yet: it gets one with its first version"),
+    )
 }
 
 /// Who changes a route, and why.
