@@ -83,7 +83,7 @@ pub trait RouterApi: Send + Sync {
     /// A model's routes over time. For analysts.
     async fn history(&self, call: Call, query: HistoryQuery) -> Result<History, ApiError>;
     /// Takes over a route that another router put in force, and answers once it is. For services.
-    async fn impose(&self, call: Call, route: Route) -> Result<Done, ApiError>;
+    async fn impose(&self, call: Call, imposed: Imposed) -> Result<Acknowledged, ApiError>;
     /// How a shadow version compares. For analysts.
     async fn shadow_report(&self, call: Call, query: ShadowQuery)
     -> Result<ShadowReport, ApiError>;
@@ -175,7 +175,8 @@ pub const READINESS: Endpoint<(), Readiness> = Endpoint::repeatable("/internal/r
 /// [`RouterApi::explain`].
 pub const EXPLAIN: Endpoint<Explain, Explained> = Endpoint::repeatable("/internal/router/explain");
 /// [`RouterApi::rollback`].
-pub const ROLLBACK: Endpoint<Rollback, RolledBack> = Endpoint::new("/internal/router/rollback");
+pub const ROLLBACK: Endpoint<Rollback, RolledBack> =
+    Endpoint::repeatable("/internal/router/rollback");
 /// [`RouterApi::switch`].
 pub const SWITCH: Endpoint<Switch, Route> = Endpoint::new("/internal/router/switch");
 /// [`RouterApi::clear_block`].
@@ -185,7 +186,7 @@ pub const CLEAR_BLOCK: Endpoint<ClearBlock, Route> =
 pub const HISTORY: Endpoint<HistoryQuery, History> =
     Endpoint::repeatable("/internal/router/history");
 /// [`RouterApi::impose`].
-pub const IMPOSE: Endpoint<Route, Done> = Endpoint::repeatable("/internal/router/impose");
+pub const IMPOSE: Endpoint<Imposed, Acknowledged> = Endpoint::repeatable("/internal/router/impose");
 /// [`RouterApi::shadow_report`].
 pub const SHADOW_REPORT: Endpoint<ShadowQuery, ShadowReport> =
     Endpoint::repeatable("/internal/router/shadow-report");

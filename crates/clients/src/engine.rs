@@ -90,6 +90,20 @@ impl Engine {
         self.ask(self.client.request(Method::DELETE, self.of(parts)?)).await
     }
 
+    /// `DELETE` with a query.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn delete_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, ApiError> {
+        let mut url = self.at(path)?;
+        url.query_pairs_mut().extend_pairs(query);
+        self.ask(self.client.request(Method::DELETE, url)).await
+    }
+
     fn at(&self, path: &str) -> Result<Url, ApiError> {
         self.url.join(path).map_err(|_cause| ApiError::internal())
     }

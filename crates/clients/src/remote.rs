@@ -86,7 +86,7 @@ remote! {
         switch(request: router::Switch) -> Route = router::SWITCH;
         clear_block(request: router::ClearBlock) -> Route = router::CLEAR_BLOCK;
         history(query: router::HistoryQuery) -> router::History = router::HISTORY;
-        impose(route: Route) -> Done = router::IMPOSE;
+        impose(imposed: router::Imposed) -> router::Acknowledged = router::IMPOSE;
         shadow_report(query: router::ShadowQuery) -> router::ShadowReport = router::SHADOW_REPORT;
         experiments(query: router::ExperimentQuery) -> router::ExperimentList = router::EXPERIMENTS;
         experiment(id: PlanId) -> Experiment = router::EXPERIMENT;

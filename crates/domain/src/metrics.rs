@@ -58,6 +58,10 @@ pub const REJECTED: &str = "engine_inference_rejected";
 
 /// The generation of each model's route that is in force at a router.
 pub const ROUTE_GENERATION: &str = "engine_route_generation";
+/// Rollbacks that were asked for, by model and outcome: `done`, `unconfirmed`, `unstored`, `refused`.
+pub const ROLLBACKS: &str = "engine_rollbacks";
+/// Time from the call of a rollback until it was in force in all routers, seconds.
+pub const ROLLBACK_DURATION: &str = "engine_rollback_duration";
 /// Inference replicas that a router knows, by state.
 pub const ROUTER_REPLICAS: &str = "engine_router_replicas";
 /// Predictions sent to one more replica, by reason.

@@ -117,6 +117,11 @@ impl Recorder {
         tokio::time::timeout(PATIENCE, self.send()).await.ok();
     }
 
+    /// Puts on record, soon, what was done in a hurry.
+    pub fn later(&self, call: &Call, change: Change) {
+        self.push(change.entry(call, self.clock.now()));
+    }
+
     /// Puts on record, soon, what was refused. The same within a second is one entry that counts.
     pub fn refused(&self, refusal: Refusal<'_>) {
         self.push(refusal.entry(self.clock.now()));

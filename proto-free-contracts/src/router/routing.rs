@@ -129,6 +129,11 @@ pub struct Rollback {
     pub model: ModelName,
     /// What is asked for.
     pub rollback: NewRollback,
+    /// When it was asked for. A rollback that came into force since then is what was asked for: so two
+    /// at once, or one that is sent again, lead one step back.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub asked_at: Option<OffsetDateTime>,
 }
 
 /// To which version, and why.
@@ -184,10 +189,39 @@ pub struct ClearBlock {
 pub struct Switch {
     /// The model.
     pub model: ModelName,
-    /// Why.
+    /// What is asked for.
+    pub switch: NewSwitch,
+}
+
+/// Why, and based on what.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewSwitch {
+    /// Why; kept in the history.
     pub reason: String,
     /// The generation this change is based on; refused if another change came first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+}
+
+/// A route that another router put in force.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Imposed {
+    /// The route.
+    pub route: Route,
+    /// Whether the store has it. If not, whoever takes it over keeps it until the store does.
+    pub stored: bool,
+}
+
+/// What a router says of a route that was imposed on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Acknowledged {
+    /// The router's own name.
+    pub router: String,
+    /// The generation that it has in force now.
+    pub generation: u64,
+    /// Whether that is the imposed route, or one that came after it.
+    pub taken: bool,
 }
 
 /// Which routes of a model are asked for.

@@ -1,4 +1,4 @@
-//! What the command line does to users, API keys and the audit trail: of a running engine through its
+//! What the command line does to users, API keys, the audit trail and routes: of a running engine through its
 //! public API, or of its stores, where no engine runs.
 
 use std::io::Read as _;
@@ -17,7 +17,10 @@ use time::Duration;
 
 mod door;
 mod experiment;
+mod routes;
 mod table;
+
+pub use routes::{RollbackCommand, RouteCommand, rollback, route};
 
 use door::Door;
 

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use all_in_one::commands::{self, AuditCommand, ExperimentCommand, KeyCommand, Place, UserCommand};
+use all_in_one::commands::{
+    self, AuditCommand, ExperimentCommand, KeyCommand, Place, RollbackCommand, RouteCommand,
+    UserCommand,
+};
 use all_in_one::engine::{artifact_keys, greeting};
 use all_in_one::settings::DEFAULTS;
 use all_in_one::{Engine, Settings, demo};
@@ -79,6 +82,20 @@ enum Command {
         #[command(subcommand)]
         command: ExperimentCommand,
     },
+    /// Look at which version answers, and change it, in a running engine.
+    Route {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
+    /// Give all requests to the last stable version, or to another, in a running engine: at once.
+    Rollback {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        command: RollbackCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -119,6 +136,8 @@ async fn start() -> anyhow::Result<()> {
         Command::Key { place, command } => commands::key(&place, command).await,
         Command::Audit { place, command } => commands::audit(&place, command).await,
         Command::Experiment { place, command } => commands::experiment(&place, command).await,
+        Command::Route { place, command } => commands::route(&place, command).await,
+        Command::Rollback { place, command } => commands::rollback(&place, command).await,
     }
 }
 

@@ -18,6 +18,7 @@ mod outcomes;
 mod predict;
 mod registry;
 mod repeats;
+mod rollback;
 mod shadows;
 mod upload;
 mod v2;
@@ -140,6 +141,27 @@ pub fn routes() -> Vec<PublicRoute> {
             "/api/v1/models/{model}/route/explain",
             Roles(ANALYST),
             explain::explain,
+        ),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/route/switch",
+            Roles(ENGINEER),
+            rollback::switch,
+        )
+        .once(),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/rollback",
+            Roles(ENGINEER),
+            rollback::rollback,
+        )
+        .once(),
+        public(get.clone(), "/api/v1/models/{model}/history", Roles(ANALYST), rollback::history),
+        public(
+            delete.clone(),
+            "/api/v1/models/{model}/blocks/{version}",
+            Roles(ENGINEER),
+            rollback::clear_block,
         ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),

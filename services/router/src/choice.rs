@@ -5,6 +5,7 @@
 //! experiments then costs one hash.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use domain::experiment::UnitKind;
 use domain::prediction::{Chance, Decision, Reason};
@@ -17,7 +18,7 @@ use crate::targeting::{Members, Tests, Who, in_words};
 /// A route, made ready to decide.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    route: Route,
+    route: Arc<Route>,
     own: Arms,
     /// As in the route.
     rules: Vec<(Tests, Arms)>,
@@ -64,7 +65,13 @@ impl Deref for Ready {
 }
 
 impl Ready {
-    pub(crate) fn new(route: Route) -> Self {
+    /// The route itself.
+    pub(crate) fn shared(&self) -> Arc<Route> {
+        Arc::clone(&self.route)
+    }
+
+    pub(crate) fn new(route: impl Into<Arc<Route>>) -> Self {
+        let route = route.into();
         let audiences = Members::all(&route.audiences);
         let rules = route.rules.iter().map(|rule| {
             let arms = Arms::new(&rule.arms, &rule.segments, route.hash);
@@ -84,7 +91,7 @@ impl Ready {
 
     /// Whether it decides as this route would.
     pub(crate) fn is_made_of(&self, route: &Route) -> bool {
-        self.route == *route
+        *self.route == *route
     }
 
     /// The version that this request gets. `None` if the route has no arm to give.

@@ -37,7 +37,7 @@ pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
         SWITCH => switch(request),
         CLEAR_BLOCK => clear_block(request),
         HISTORY => history(query),
-        IMPOSE => impose(route),
+        IMPOSE => impose(imposed),
         SHADOW_REPORT => shadow_report(query),
         EXPERIMENTS => experiments(query),
         EXPERIMENT => experiment(id),

@@ -67,8 +67,8 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, Route
     Service::new(settings, deps).await
 }
 
-/// Starts the background work: shipping the log, following the store, keeping routed versions
-/// loaded.
+/// Starts the background work: shipping the log, following the store, bringing to it what it missed,
+/// keeping routed versions loaded.
 pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
@@ -78,6 +78,8 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
     let looker = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { looker.drive_experiments(stop).await });
+    let settler = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { settler.settle(stop).await });
     let follower = Arc::clone(service);
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));

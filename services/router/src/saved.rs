@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use domain::{ModelName, ModelPolicy, Route, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::service::KnownPast;
+
 /// What the file holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Saved {
@@ -20,6 +22,9 @@ pub(crate) struct Saved {
     pub(crate) policies: BTreeMap<ModelName, ModelPolicy>,
     pub(crate) versions: Vec<Version>,
     pub(crate) routes: Vec<Route>,
+    /// What a rollback looks back on.
+    #[serde(default)]
+    pub(crate) pasts: BTreeMap<ModelName, KnownPast>,
 }
 
 /// The format written now.
@@ -32,7 +37,7 @@ impl Saved {
         versions: Vec<Version>,
         routes: Vec<Route>,
     ) -> Self {
-        Self { format: FORMAT, models, policies, versions, routes }
+        Self { format: FORMAT, models, policies, versions, routes, pasts: BTreeMap::new() }
     }
 }
 

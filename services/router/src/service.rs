@@ -5,15 +5,18 @@ mod driving;
 mod experiments;
 mod explaining;
 mod following;
+mod history;
 mod layers;
 mod others;
 mod policy;
 mod readiness;
 mod registry;
+mod rollback;
 mod routes;
 mod shadows;
 mod standing_in;
 mod sticking;
+mod switching;
 mod telling;
 mod turns;
 
@@ -24,11 +27,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use contracts::inference::{Answered, Target};
 use contracts::router::{
-    ActOnExperiment, ActOnRollout, Change, ClearBlock, ExperimentList, ExperimentQuery, Explain,
-    Explained, History, HistoryQuery, LayerList, ModelDetail, ModelList, NewExperiment, NewLayer,
-    NewModel, NewRollout, NewVersion, PredictRequest, PredictionView, PutPolicy, PutRoute,
-    Readiness, Report, Rollback, RolledBack, RolloutList, RolloutQuery, RolloutView, SetAlias,
-    SetEnabled, ShadowQuery, ShadowReport, Switch, WhatIf, WhatIfAnswer,
+    Acknowledged, ActOnExperiment, ActOnRollout, Change, ClearBlock, ExperimentList,
+    ExperimentQuery, Explain, Explained, History, HistoryQuery, Imposed, LayerList, ModelDetail,
+    ModelList, NewExperiment, NewLayer, NewModel, NewRollout, NewVersion, PredictRequest,
+    PredictionView, PutPolicy, PutRoute, Readiness, Report, Rollback, RolledBack, RolloutList,
+    RolloutQuery, RolloutView, SetAlias, SetEnabled, ShadowQuery, ShadowReport, Switch, WhatIf,
+    WhatIfAnswer,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
 use domain::experiment::Experiment;
@@ -50,6 +54,7 @@ use crate::spool::{Spool, ship};
 use crate::table::{Table, target, unknown_model};
 
 pub(crate) use policy::not_shown;
+pub(crate) use rollback::KnownPast;
 
 /// Who may read of models: every person who is signed in.
 const READERS: &[Role] = &[Role::Client, Role::Analyst];
@@ -73,6 +78,8 @@ pub struct Service {
     kept: Mutex<Vec<u8>>,
     /// Held by whoever reads the store into the table.
     refreshing: Mutex<()>,
+    /// What rollbacks need.
+    back: rollback::Back,
 }
 
 impl Service {
@@ -87,6 +94,7 @@ impl Service {
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
+        let back = rollback::Back::new(settings.pending.clone());
         let service = Arc::new(Self {
             settings,
             deps,
@@ -99,8 +107,10 @@ impl Service {
             losing,
             kept,
             refreshing,
+            back,
         });
         service.first_table().await?;
+        service.put_pending().await;
         Ok(service)
     }
 
@@ -127,7 +137,20 @@ impl Service {
         before: Value,
         after: Value,
     ) {
-        let (target, reason) = (format!("model:{model}"), String::new());
+        self.record_why(call, action, model, "", before, after).await;
+    }
+
+    /// Puts on record what was done to a model, and why.
+    async fn record_why(
+        &self,
+        call: &Call,
+        action: &'static str,
+        model: &ModelName,
+        reason: &str,
+        before: Value,
+        after: Value,
+    ) {
+        let (target, reason) = (format!("model:{model}"), reason.to_owned());
         let change = runtime::audit::Change { action, target, reason, before, after };
         self.deps.recorder.done(call, change).await;
     }
@@ -244,23 +267,23 @@ impl RouterApi for Service {
     }
 
     async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError> {
-        pending((call, request))
+        self.roll_back(call, request).await
     }
 
     async fn switch(&self, call: Call, request: Switch) -> Result<Route, ApiError> {
-        pending((call, request))
+        self.switch_sets(call, request).await
     }
 
     async fn clear_block(&self, call: Call, request: ClearBlock) -> Result<Route, ApiError> {
-        pending((call, request))
+        self.clear(call, request).await
     }
 
     async fn history(&self, call: Call, query: HistoryQuery) -> Result<History, ApiError> {
-        pending((call, query))
+        self.history_of(call, query).await
     }
 
-    async fn impose(&self, call: Call, route: Route) -> Result<Done, ApiError> {
-        pending((call, route))
+    async fn impose(&self, call: Call, imposed: Imposed) -> Result<Acknowledged, ApiError> {
+        self.take_over(call, imposed).await
     }
 
     async fn shadow_report(

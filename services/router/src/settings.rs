@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_unit_bytes: usize,
     pub max_arms: usize,
     pub saved_table: PathBuf,
+    pub pending: PathBuf,
+    pub stable_after_s: u64,
+    pub max_history: u32,
     pub replicas: ReplicaSettings,
     pub routes: RouteSettings,
     pub fallback: FallbackSettings,
@@ -29,6 +32,7 @@ pub struct Settings {
     pub plans: PlanSettings,
     pub shadows: ShadowSettings,
     pub experiments: ExperimentSettings,
+    pub rollback: RollbackSettings,
     pub spool: SpoolSettings,
 }
 
@@ -132,6 +136,16 @@ pub struct ExperimentSettings {
     pub min_epoch_s: u64,
 }
 
+/// `[router.rollback]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackSettings {
+    pub store_timeout_ms: u64,
+    pub retry_ms: u64,
+    pub history: u32,
+    pub max_reason_bytes: usize,
+}
+
 /// `[router.spool]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +163,9 @@ impl Settings {
     pub fn resolve(&mut self, data_dir: &Path) {
         if self.saved_table.as_os_str().is_empty() {
             self.saved_table = data_dir.join("router").join("table.json");
+        }
+        if self.pending.as_os_str().is_empty() {
+            self.pending = data_dir.join("router").join("pending.json");
         }
         if self.spool.dir.as_os_str().is_empty() {
             self.spool.dir = data_dir.join("spool");

@@ -18,6 +18,8 @@ use crate::saved::Saved;
 use crate::service::not_shown;
 use crate::targeting::Who;
 
+mod imposing;
+
 /// The table, replaced as a whole at each change, so that a reader never waits.
 pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
 
@@ -118,12 +120,14 @@ impl Table {
         for (model, policy) in read.policies {
             entries.entry(model).or_default().policy = InForce::new(policy);
         }
-        // A slower reader must not put an older route or policy back.
+        // A slower reader must not put an older route or policy back. Of two routes of one generation
+        // the one in force stays: a rollback that was made without the store comes before what the
+        // store was given meanwhile.
         self.0.rcu(|current| {
             let mut entries = entries.clone();
             for (model, entry) in &mut entries {
                 let known = current.get(model).and_then(|entry| entry.route.as_ref());
-                let newest = known.into_iter().chain(&entry.route).max_by_key(|r| r.generation);
+                let newest = entry.route.iter().chain(known).max_by_key(|r| r.generation);
                 entry.route = newest.cloned();
                 if let Some(known) = current.get(model).map(|entry| &entry.policy)
                     && known.policy.revision > entry.policy.policy.revision

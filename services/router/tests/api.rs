@@ -29,6 +29,8 @@ use tempfile::TempDir;
 
 #[path = "api/experiments.rs"]
 mod experiments;
+#[path = "api/rollback.rs"]
+mod rollback;
 
 const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
 

@@ -186,12 +186,14 @@ fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     files
 }
 
-const ONLY_IF_ASKED_FOR: [&str; 5] = [
+const ONLY_IF_ASKED_FOR: [&str; 7] = [
     "engine_trace_export_failures_total",
     "engine_response_cache_requests_total",
     "engine_degraded_answers_total",
     "engine_sticky_assignments_total",
     "output_filter_total",
+    "engine_rollbacks_total",
+    "engine_rollback_duration_seconds",
 ];
 
 /// What the services report is described, and what is described is reported.

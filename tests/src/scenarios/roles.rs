@@ -67,6 +67,10 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/api/v1/models/{model}/route", SignedIn, 404),
     ("PUT", "/api/v1/models/{model}/route", Engineer, 422),
     ("POST", "/api/v1/models/{model}/route/explain", Analyst, 404),
+    ("POST", "/api/v1/models/{model}/route/switch", Engineer, 404),
+    ("POST", "/api/v1/models/{model}/rollback", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/history", Analyst, 404),
+    ("DELETE", "/api/v1/models/{model}/blocks/{version}", Engineer, 404),
     ("GET", "/api/v1/models/{model}/policy", Analyst, 404),
     ("PUT", "/api/v1/models/{model}/policy", Engineer, 404),
     ("GET", "/api/v1/models/{model}/shadows/{version}", Analyst, 404),
@@ -372,6 +376,8 @@ fn internal_calls() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let experiment = json!({"name": "e", "model": "m", "hypothesis": "h", "control": "1",
         "arms": arms.clone(), "primary": {"name": "p", "of": {"measure": "error"}},
         "minimum_effect": 0.1});
+    let route = json!({"model": "m", "arms": [], "salt": "s", "segments": [], "generation": 1,
+        "updated_by": "x", "updated_at": "2026-01-01T00:00:00Z"});
     let user = json!({"username": "eve", "password": "long enough", "role": "admin"});
     let plain = |body: Value| body.to_string().into_bytes();
     let framed = |meta: Value| {
@@ -388,6 +394,11 @@ fn internal_calls() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("router", "set-alias", plain(json!({"model": "m", "alias": "a", "version": null}))),
         ("router", "route", plain(json!("m"))),
         ("router", "put-route", plain(json!({"model": "m", "route": {"arms": []}}))),
+        ("router", "rollback", plain(json!({"model": "m", "rollback": {}}))),
+        ("router", "switch", plain(json!({"model": "m", "switch": {}}))),
+        ("router", "clear-block", plain(json!({"model": "m", "version": "1", "reason": ""}))),
+        ("router", "history", plain(json!({"model": "m", "limit": 1}))),
+        ("router", "impose", plain(json!({"route": route, "stored": true}))),
         ("router", "policy", plain(json!("m"))),
         ("router", "put-policy", plain(json!({"model": "m", "policy": {}}))),
         ("router", "set-enabled", plain(json!({"model": "m", "version": null, "enabled": true}))),

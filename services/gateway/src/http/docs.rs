@@ -11,8 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry, routes,
-    shadows, upload, v2,
+    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry,
+    rollback, routes, shadows, upload, v2,
 };
 
 /// How every failure looks (RFC 9457).
@@ -83,6 +83,10 @@ struct Problem {
         registry::put_route,
         explain::explain,
         shadows::shadow_report,
+        rollback::switch,
+        rollback::rollback,
+        rollback::history,
+        rollback::clear_block,
         registry::policy,
         registry::put_policy,
         experiments::layers,

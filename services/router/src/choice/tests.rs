@@ -67,7 +67,7 @@ fn by_unit(route: &Ready, unit: &str) -> Verdict {
 /// As another router has it: read from the store.
 fn copy(route: &Ready) -> Ready {
     let text = serde_json::to_string(&**route).unwrap();
-    Ready::new(serde_json::from_str(&text).unwrap())
+    Ready::new(serde_json::from_str::<Route>(&text).unwrap())
 }
 
 /// Chi-square of counts in a table of rows and columns against independence.

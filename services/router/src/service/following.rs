@@ -36,6 +36,7 @@ impl Service {
             error = %source,
             "the relational store does not answer: the last known models and routes serve"
         );
+        self.back.pasts.put(known.pasts.clone());
         self.table.put(known);
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Service {
     }
 
     /// Tells routers that are not found where they should be.
-    async fn announce(&self) {
+    pub(super) async fn announce(&self) {
         let topic = format!("{CHANGED}{}", self.id);
         if let Err(error) = self.deps.cache.announcements.announce(&topic).await {
             tracing::warn!(%error, "a change was not announced: routers that cannot be called find it by polling");
@@ -108,6 +109,7 @@ impl Service {
             let _turn = self.refreshing.lock().await;
             self.table.refresh(&*relational.registry, &*relational.routes).await?;
         }
+        self.remember().await;
         self.keep_table().await;
         Ok(())
     }
@@ -116,7 +118,9 @@ impl Service {
     pub(super) async fn keep_table(&self) {
         // Held to the end, so that writers come one after the other, each with the newest table.
         let mut kept = self.kept.lock().await;
-        let Ok(bytes) = serde_json::to_vec(&self.table.saved()) else { return };
+        let mut saved = self.table.saved();
+        saved.pasts = self.back.pasts.all();
+        let Ok(bytes) = serde_json::to_vec(&saved) else { return };
         if *kept == bytes {
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::router::Change;
-use contracts::{ApiError, Call, Done, RouterApi};
+use contracts::{ApiError, Call, Deadline, Done, RouterApi};
 use futures_util::future::join_all;
 
 use super::Service;
@@ -42,11 +42,29 @@ impl Service {
     where
         F: Future<Output = Result<Done, ApiError>>,
     {
+        let asked = self.ask_each(limit, ask).await.into_iter();
+        asked.filter_map(|(address, answer)| Some((address, answer.err()?))).collect()
+    }
+
+    /// Asks all at once; returns what each said. One that does not answer in time timed out.
+    pub(super) async fn ask_each<T, F>(
+        &self,
+        limit: Duration,
+        ask: impl Fn(Arc<dyn RouterApi>, Call) -> F,
+    ) -> Vec<(String, Result<T, ApiError>)>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
         let asked = |router: Replica<dyn RouterApi>| {
-            let answer = ask(router.api, Call::service("router", limit));
-            async move { answer.await.err().map(|error| (router.address, error)) }
+            let call = Call::service("router", limit);
+            let due = call.deadline.instant().into();
+            let answer = tokio::time::timeout_at(due, ask(router.api, call));
+            async move {
+                let answer = answer.await.unwrap_or_else(|_passed| Err(Deadline::passed()));
+                (router.address, answer)
+            }
         };
         let asked: Vec<_> = self.deps.routers.current().await.into_iter().map(asked).collect();
-        join_all(asked).await.into_iter().flatten().collect()
+        join_all(asked).await
     }
 }

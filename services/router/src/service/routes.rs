@@ -86,6 +86,7 @@ impl Service {
     ) -> Result<Route, ApiError> {
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(model)).await.map_err(RouterError::from)?;
+        self.store_pending(model).await?;
         for attempt in 1.. {
             let mut route = self.route_in_store(model).await?;
             edit(&mut route)?;
@@ -116,17 +117,13 @@ impl Service {
     /// The route as the store has it.
     pub(super) async fn route_in_store(&self, model: &ModelName) -> Result<Route, ApiError> {
         let route = self.deps.relational.routes.route(model).await.map_err(RouterError::from)?;
-        route.ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::NotFound,
-                format!("model `{model}` has no route yet: it gets one with its first version"),
-            )
-        })
+        route.ok_or_else(|| no_route(model))
     }
 
     async fn store_route(&self, by: &str, request: PutRoute) -> Result<Route, ApiError> {
         let PutRoute { model, route: wanted } = request;
         self.existing_model(&model).await?;
+        self.store_pending(&model).await?;
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
         let mut loaded = BTreeSet::new();
@@ -192,6 +189,14 @@ fn check_basis(
         ));
     }
     Ok(())
+}
+
+/// The failure of who asks for the route of a model without a version.
+pub(super) fn no_route(model: &ModelName) -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("model `{model}` has no route yet: it gets one with its first version"),
+    )
 }
 
 /// Who changes a route, and why.

@@ -28,7 +28,7 @@ impl Service {
         let ActOnExperiment { id, action } = request;
         let found = self.experiment_in_store(&id).await?;
         call.require_model(&found.model)?;
-        self.check_reason(&action)?;
+        self.check_reason_of(&action)?;
         if matches!(action, ExperimentAction::Start | ExperimentAction::Resume) {
             // Before the turn: it may take long.
             self.load_arms(&found).await?;
@@ -287,7 +287,7 @@ impl Service {
         Ok(())
     }
 
-    fn check_reason(&self, action: &ExperimentAction) -> Result<(), ApiError> {
+    fn check_reason_of(&self, action: &ExperimentAction) -> Result<(), ApiError> {
         let (ExperimentAction::Weights { reason, .. }
         | ExperimentAction::Promote { reason, .. }
         | ExperimentAction::Abort { reason }) = action

@@ -69,7 +69,7 @@ impl Service {
             }
             let began = Instant::now();
             let id = experiment.id.clone();
-            if let Err(error) = self.look(looking, experiment).await {
+            if let Err(error) = self.look_at(looking, experiment).await {
                 tracing::warn!(%error, experiment = %id, "an experiment was not looked at");
             }
             let pause = Duration::from_secs(self.settings.experiments.look_s);
@@ -80,7 +80,7 @@ impl Service {
         Ok(())
     }
 
-    async fn look(&self, looking: &mut Looking, experiment: Experiment) -> Result<(), ApiError> {
+    async fn look_at(&self, looking: &mut Looking, experiment: Experiment) -> Result<(), ApiError> {
         let Some(experiment) = self.mended(looking, experiment).await? else { return Ok(()) };
         if experiment.state != ExperimentState::Running {
             return Ok(());
