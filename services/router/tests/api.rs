@@ -177,13 +177,21 @@ async fn start_as(
     replicas: usize,
     relational: storage::Relational,
     settings: Settings,
+    start_on(folder, replicas, relational, storage::Cache::in_memory()).await
+}
+
+async fn start_on(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+    cache: storage::Cache,
 ) -> Result<Test, router::RouterError> {
     let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
     let artifacts = url(&folder, "file", "artifacts");
     let deps = Deps {
         relational,
         documents: storage::documents(&url(&folder, "sqlite", "documents.db")).await.unwrap(),
-        cache: storage::cache("memory://").await.unwrap(),
+        cache,
         artifacts: storage::artifacts(&artifacts, storage::Keys::default()).await.unwrap(),
         replicas: router::fixed(replicas.iter().map(|replica| Arc::clone(replica) as _)),
         routers: router::fixed([]),

@@ -152,7 +152,6 @@ fn a_hundred_thousand_units_split_as_asked_and_alike_on_three_routers() {
     let chi_square = excess.powi(2) / 10_000.0 + excess.powi(2) / 90_000.0;
     // 99.9 % of such splits are below 10.83 (one degree of freedom).
     assert!(chi_square < 10.83, "{second} of 100,000 to version 2: chi-square {chi_square:.2}");
-    eprintln!("{second} of 100,000 units to version 2: chi-square {chi_square:.3}");
 }
 
 #[test]
@@ -224,7 +223,6 @@ fn experiments_of_one_layer_share_no_unit_those_of_two_are_independent_and_a_hol
         let chi_square = (a - b).powi(2) / (a + b);
         assert!(chi_square < 10.83, "{a} and {b}");
     }
-    eprintln!("two layers over 60,000 units: chi-square {chi_square:.1} of 16 degrees of freedom");
 }
 
 #[test]

@@ -340,6 +340,47 @@ async fn a_unit_of_a_strict_experiment_keeps_its_first_arm_with_the_chances_of_t
     assert!(newest.decision.epoch >= Some(1));
 }
 
+/// A cache store that does not answer.
+struct Down;
+
+#[async_trait]
+impl storage::ports::ResponseCache for Down {
+    async fn get(&self, _: &str) -> Result<Option<Bytes>, storage::StoreError> {
+        std::future::pending().await
+    }
+
+    async fn put(&self, _: &str, _: Bytes, _: Duration) -> Result<(), storage::StoreError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn while_the_cache_store_is_down_the_hash_decides_and_nobody_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let relational = storage::relational(&url(&folder, "sqlite", "relational.db")).await.unwrap();
+    let mut cache = storage::Cache::in_memory();
+    cache.responses = Arc::new(Down);
+    let test = start_on(folder, 1, relational, cache).await.unwrap();
+    let new = NewModel { name: "iris".parse().unwrap(), description: String::new() };
+    test.router.create_model(call(Role::Engineer), new).await.unwrap();
+    for _ in 0..2 {
+        test.upload().await.unwrap();
+    }
+    test.edit_route(|route| route.trials.push(strict(&[(1, 500_000), (2, 500_000)]))).await;
+    let begun = std::time::Instant::now();
+    for unit in 0..30 {
+        test.predict(Some(&unit.to_string())).await.unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let records = test.records().await;
+    assert!(records.iter().all(|record| !record.decision.sticky && record.decision.plan.is_some()));
+    let metrics = runtime::telemetry::metrics().render();
+    let counted = metrics
+        .lines()
+        .find(|line| line.starts_with("engine_sticky_assignments_total{outcome=\"unavailable\""));
+    assert!(counted.is_some(), "{metrics}");
+}
+
 #[tokio::test]
 async fn a_version_that_is_named_is_pinned_for_who_sees_versions() {
     let test = Test::with_versions(2).await;
