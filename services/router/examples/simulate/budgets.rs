@@ -42,7 +42,7 @@ pub(crate) fn simulate(runs: &Runs) {
     heading(
         "Promotion by the harm budget",
         &[
-            "Steps 1, 5, 25, 50, 100 %, looked at every 250 requests, alpha 1 %, excess of 0.1 percentage points for a rollback, no least time a step; 1 000 runs.",
+            "Steps 1, 5, 25, 50, 100 %, looked at every 250 requests, alpha 1 %, excess of 0.1 percentage points for a rollback, no least time a step; 1,000 runs.",
         ],
     );
     head(&[
@@ -53,7 +53,7 @@ pub(crate) fn simulate(runs: &Runs) {
         "median requests to promote",
         "rolled back",
         "median requests to roll back",
-        "neither in 4 000 000",
+        "neither in 4,000,000",
     ]);
     let cases = [
         (0.01, 0.01, 0.005),

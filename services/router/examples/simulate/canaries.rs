@@ -44,7 +44,7 @@ pub(crate) fn power(runs: &Runs) {
     heading(
         "Canaries that are worse",
         &[
-            "Rate ratio at alpha 1 %, any ratio above 1, looked at every 50 requests (both arms), at most 100 000; 2 000 runs.",
+            "Rate ratio at alpha 1 %, any ratio above 1, looked at every 50 requests (both arms), at most 100,000; 2,000 runs.",
         ],
     );
     head(&[
@@ -94,7 +94,7 @@ pub(crate) fn false_rollbacks(runs: &Runs) {
     heading(
         "Canaries that are as good",
         &[
-            "Share rolled back within 200 000 requests, looked at every 200, 4 000 runs, with the upper end of its 95 % interval.",
+            "Share rolled back within 200,000 requests, looked at every 200, 4,000 runs, with the upper end of its 95 % interval.",
             "The promise is 1 %. Beside it the shipped default, which also asks for an excess of 0.1 percentage points.",
         ],
     );

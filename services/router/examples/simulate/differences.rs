@@ -94,8 +94,8 @@ pub(crate) fn rates(runs: &Runs) {
     heading(
         "A/A tests on rates",
         &[
-            "Share of tests without a difference in which one was found, alpha 5 %, 20 000 rows.",
-            "4 000 runs a cell for the safe form, 1 000 for the peers' form and the z-test.",
+            "Share of tests without a difference in which one was found, alpha 5 %, 20,000 rows.",
+            "4,000 runs a cell for the safe form, 1,000 for the peers' form and the z-test.",
         ],
     );
     head(&COLUMNS);
@@ -118,7 +118,7 @@ pub(crate) fn amounts(runs: &Runs) {
     heading(
         "A/A tests on amounts",
         &[
-            "As above, 2 000 and 1 000 runs a cell.",
+            "As above, 2,000 and 1,000 runs a cell.",
             "Revenue: one row in ten is e^N(3, 1), the others 0. Latency: e^N(3, 1); its logarithm beside it.",
         ],
     );

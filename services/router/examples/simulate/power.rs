@@ -35,7 +35,7 @@ pub(crate) fn simulate(runs: &Runs) {
     heading(
         "Rows to find an effect",
         &[
-            "Rows of both arms, alpha 5 %, looked at after every row, 2 000 runs.",
+            "Rows of both arms, alpha 5 %, looked at after every row, 2,000 runs.",
             "Fixed: what a z-test looked at once needs for 80 % power. Found: within that many rows, and within six times as many.",
             "Expected: what `power::sequential_rows` says beforehand of the median and of 80 %.",
         ],

@@ -60,8 +60,8 @@ pub(crate) fn simulate(runs: &Runs) {
     heading(
         "A/A tests while weights change",
         &[
-            "The treatment's share goes 5, 10, 25, 50 %, the rate of both arms 10, 12, 15, 20 %, 5 000 rows each;",
-            "alpha 5 %, looked at after every row, 2 000 runs. Share of runs in which a difference was found.",
+            "The treatment's share goes 5, 10, 25, 50 %, the rate of both arms 10, 12, 15, 20 %, 5,000 rows each;",
+            "alpha 5 %, looked at after every row, 2,000 runs. Share of runs in which a difference was found.",
         ],
     );
     head(&[

@@ -87,7 +87,7 @@ pub(crate) fn simulate(runs: &Runs) {
     heading(
         "Beside the rules of others",
         &[
-            "60 minutes, each with 100 requests on the canary and 900 on the baseline, 4 000 runs: rolled back (median minute). The same streams for all rules.",
+            "60 minutes, each with 100 requests on the canary and 900 on the baseline, 4,000 runs: rolled back (median minute). The same streams for all rules.",
             "Flagger and Argo Rollouts are modelled by their rule with the success rate named; people tune it.",
         ],
     );

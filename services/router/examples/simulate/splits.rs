@@ -43,15 +43,15 @@ pub(crate) fn simulate(runs: &Runs) {
     heading(
         "Sample ratio mismatch",
         &[
-            "Alarm below 0.1 %, looked at every 100 units up to 200 000, 8 000 runs: share with an alarm (median units until it).",
+            "Alarm below 0.1 %, looked at every 100 units up to 200,000, 8,000 runs: share with an alarm (median units until it).",
         ],
     );
     head(&[
         "configured",
         "real",
         "chi-square at every look",
-        "sequential, A = 10 000",
-        "**sequential, A = 1 000**",
+        "sequential, A = 10,000",
+        "**sequential, A = 1,000**",
     ]);
     let cases = [(0.5, 0.5), (0.9, 0.9), (0.99, 0.99), (0.5, 0.51), (0.5, 0.52), (0.9, 0.91)];
     for (cell, (configured, real)) in (0..).zip(cases) {

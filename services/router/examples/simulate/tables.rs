@@ -50,10 +50,10 @@ pub(crate) fn quantile(ends: impl Iterator<Item = u64>, part: f64) -> String {
     ends.get(index).map_or_else(|| "-".to_owned(), |end| thousands(*end))
 }
 
-/// 12345 is "12 345".
+/// 12345 is "12,345".
 pub(crate) fn thousands(number: u64) -> String {
     match number {
         0..1_000 => number.to_string(),
-        _ => format!("{} {:03}", thousands(number / 1_000), number % 1_000),
+        _ => format!("{},{:03}", thousands(number / 1_000), number % 1_000),
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn simulate(runs: &Runs) {
     heading(
         "Sticky units",
         &[
-            "10 000 users with 20 requests each, 10 % of users on the canary, looked at every 25 users, alpha 1 %, 2 000 runs: rolled back (median users).",
+            "10,000 users with 20 requests each, 10 % of users on the canary, looked at every 25 users, alpha 1 %, 2,000 runs: rolled back (median users).",
             "Broken users fail half of their requests, the others 0.5 %; in the last rows each request fails for itself.",
         ],
     );

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::difference::{Difference, Plan, one_sample};
 use super::moments::Moments;
 use super::{countable, finite, normal};
 
@@ -195,6 +196,13 @@ impl OffPolicy {
         self.small_propensities += other.small_propensities;
         self.without_overlap += other.without_overlap;
         self.refused += other.refused;
+    }
+
+    /// The mean of the row terms with an interval that may be looked at any time: of the doubly robust ones if every row
+    /// has a model's, else of w r. For logs that are too short for a normal interval, or still grow.
+    pub fn at_any_time(&self, plan: &Plan) -> Option<Difference> {
+        let modelled = self.direct.count == self.weighted.count;
+        one_sample(if modelled { &self.doubly_robust } else { &self.weighted }, plan)
     }
 
     /// What the rows say. `None` without any.

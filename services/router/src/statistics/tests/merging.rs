@@ -185,6 +185,11 @@ fn rows_merge_to_those_of_all() {
     rows_left.merge(&rows_right);
     let (one, merged) = (all.report().unwrap(), left.report().unwrap());
     assert_eq!(one.rows, merged.rows);
+    let plan = Plan::new(0.05, 5_000.0).unwrap();
+    let (at_any_time, robust) = (left.at_any_time(&plan).unwrap(), merged.doubly_robust.unwrap());
+    assert!(near(at_any_time.difference, robust.value));
+    let (lower, upper) = robust.interval(0.05).unwrap();
+    assert!(at_any_time.lower < lower && upper < at_any_time.upper);
     for (a, b) in [(one.ips, merged.ips), (one.snips.unwrap(), merged.snips.unwrap())] {
         assert!(near(a.value, b.value));
         assert!(near(a.standard_error.unwrap(), b.standard_error.unwrap()));
