@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use domain::Role;
 use serde_json::{Value, json};
+use testkit::topology::Stores;
 use testkit::{
-    Client, Engine, PrivateServer, Setup, Stores, Topology, models, run, scenarios, shared, until,
+    Client, Engine, PrivateServer, Setup, Topology, models, run, scenarios, shared, until,
 };
 
 scenarios!(
