@@ -261,8 +261,9 @@ fn of_metric(metric: &MetricReport) -> String {
         let mut row = json!({"version": arm.version, "units": arm.units, "mean": short(arm.mean),
             "difference": of(|one| one.difference), "interval": interval,
             "p": of(|one| one.p_value), "p corrected": of(|one| one.p_corrected)});
-        if let Some(state) = found.and_then(|one| one.guardrail) {
-            row["guardrail"] = json!(state);
+        if let (Some(state), Some(row)) = (found.and_then(|one| one.guardrail), row.as_object_mut())
+        {
+            row.insert("guardrail".to_owned(), json!(state));
         }
         row
     };

@@ -13,11 +13,15 @@ fn peeked(seed: u64, weights: &[f64], rates: &[f64], change: Option<&[f64]>) -> 
     let mut experiment = running(design(weights, value_metric()));
     experiment.design.minimum_units = 1;
     experiment.salt = format!("salt-{seed}");
+    // Outcomes are known at once, so one fold serves all looks; only new epochs have to be made known to it.
+    let late = moment(1_000_000);
     let mut all = Vec::new();
+    let mut so_far = Fold::new(&experiment, late);
     let mut mismatch = false;
     for number in 1..=1500u64 {
         if let (Some(change), 700) = (change, number) {
             weigh(&mut experiment, change, moment(700));
+            so_far = fold(&experiment, late, &all);
         }
         let at = moment(number.cast_signed());
         let exposure = exposure(&experiment, number, &format!("u{number}"), at);
@@ -25,10 +29,11 @@ fn peeked(seed: u64, weights: &[f64], rates: &[f64], change: Option<&[f64]>) -> 
         // A rate that moves with time, for all arms alike.
         let rate = rates[arm] + 0.1 * f64::from(u8::from(number > 700));
         let value = f64::from(u8::from(rng.random_bool(rate)));
-        all.push(seen(exposure, value));
+        let one = seen(exposure, value);
+        so_far.add(&one);
+        all.push(one);
         if number % 100 == 0 {
-            let sample = fold(&experiment, at, &all).sample();
-            let analysis = analyse(&experiment, &sample, at);
+            let analysis = analyse(&experiment, &so_far.sample(), at);
             experiment.least_p.clone_from(&analysis.least_p);
             mismatch |= analysis.report.sample_ratio.mismatch;
             let action = analysis.report.recommendation.action;
