@@ -158,7 +158,7 @@ async fn start_with(
     relational: storage::Relational,
 ) -> Result<Test, router::RouterError> {
     let settings = settings(&folder);
-    start_as(folder, replicas, relational, settings).await
+    start_as(folder, replicas, relational, storage::Cache::in_memory(), settings).await
 }
 
 async fn start_with_settings(
@@ -169,15 +169,7 @@ async fn start_with_settings(
 ) -> Test {
     let mut settings = settings(&folder);
     change(&mut settings);
-    start_as(folder, replicas, relational, settings).await.unwrap()
-}
-
-async fn start_as(
-    folder: TempDir,
-    replicas: usize,
-    relational: storage::Relational,
-    settings: Settings,
-    start_on(folder, replicas, relational, storage::Cache::in_memory()).await
+    start_as(folder, replicas, relational, storage::Cache::in_memory(), settings).await.unwrap()
 }
 
 async fn start_on(
@@ -185,6 +177,17 @@ async fn start_on(
     replicas: usize,
     relational: storage::Relational,
     cache: storage::Cache,
+) -> Result<Test, router::RouterError> {
+    let settings = settings(&folder);
+    start_as(folder, replicas, relational, cache, settings).await
+}
+
+async fn start_as(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+    cache: storage::Cache,
+    settings: Settings,
 ) -> Result<Test, router::RouterError> {
     let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
     let artifacts = url(&folder, "file", "artifacts");
