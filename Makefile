@@ -1,6 +1,6 @@
 # `make` prints the targets. Each is a few lines over cargo, so that nobody needs make.
 .DEFAULT_GOAL := help
-.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench load load-compare limits openapi secrets up down
+.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench load load-compare limits simulate openapi secrets up down
 
 PYTHON ?= python3
 VENV := target/venv-tests
@@ -74,6 +74,9 @@ $(VENV_LOAD)/ready: tests/load/fastapi/requirements.txt
 	$(PYTHON) -m venv $(VENV_LOAD)
 	$(VENV_LOAD)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+simulate: ## Run the router's statistics on streams whose truth is known (release build): TABLES="aa rules", SEED=1, SCALE=0.1.
+	cargo run --release --locked -p router --example simulate -- $(TABLES) --seed $(or $(SEED),1) --scale $(or $(SCALE),1)
 
 openapi: build ## Write the generated descriptions of the API anew.
 	UPDATE=1 cargo test --locked -p e2e -- generated

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
 //! gets which version), `fleet` (the replicas), `registration` (how files become a version),
-//! [`spool`] (how an answered prediction reaches the log).
+//! [`spool`] (how an answered prediction reaches the log), [`statistics`] (what is known of arms).
 
 mod answers;
 pub mod assignment;
@@ -16,6 +16,7 @@ mod saved;
 mod service;
 mod settings;
 pub mod spool;
+pub mod statistics;
 mod table;
 
 use std::sync::Arc;

@@ -1,0 +1,5 @@
+mod bandits;
+mod canaries;
+mod looks;
+mod merging;
+mod verdicts;
