@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use contracts::auth::{self, Jwks, NewUser, ServiceSignIn, SignIn, Token, UserList, UserView};
 use contracts::drift::{self, Summary, SummaryRequest};
-use contracts::feedback::{self, FeedbackList, NewFeedback, Submitted};
+use contracts::feedback::{self, FeedbackForm, FeedbackList, SubmitAnswer};
 use contracts::inference::{self, Answered, Loaded, LoadedList, PredictTask, Target};
 use contracts::router::{
     self, Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
@@ -115,8 +115,10 @@ remote! {
 remote! {
     /// The feedback service, far away.
     Feedback: FeedbackApi {
-        submit(request: NewFeedback) -> Submitted = feedback::SUBMIT;
+        submit(request: Framed<FeedbackForm>) -> SubmitAnswer = feedback::SUBMIT;
         of_prediction(id: PredictionId) -> FeedbackList = feedback::OF_PREDICTION;
+        summary(query: feedback::FeedbackQuery) -> feedback::FeedbackSummary = feedback::SUMMARY;
+        pending(query: feedback::PendingQuery) -> feedback::PendingList = feedback::PENDING;
     }
 }
 

@@ -21,7 +21,11 @@ pub struct Feedback {
     /// Who says so (principal id).
     pub source: String,
     /// When it happened, where the source says so.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub occurred_at: Option<OffsetDateTime>,
     /// When it was received.

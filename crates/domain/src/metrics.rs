@@ -37,6 +37,9 @@ pub const MODEL_LOADED: &str = "engine_model_loaded_info";
 /// Memory a loaded version is taken to need, bytes.
 pub const MODEL_MEMORY: &str = "engine_model_memory_bytes";
 
+/// Outcomes received, by what became of them: `matched`, `pending`, `repeated`, `refused`.
+pub const FEEDBACK: &str = "engine_feedback";
+
 /// Answers in which a rule of the output found something, by model, rule and action.
 pub const OUTPUT_FILTER: &str = "output_filter";
 

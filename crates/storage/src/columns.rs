@@ -128,9 +128,8 @@ pub(crate) type Counted = (String, i64, i64, i64);
 pub(crate) fn tallies(counted: impl IntoIterator<Item = Counted>) -> Vec<Tally> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for (kind, matched, pending, of_units) in counted {
-        let tally = tallies
-            .entry(kind.clone())
-            .or_insert_with(|| Tally { kind, ..Tally::default() });
+        let tally =
+            tallies.entry(kind.clone()).or_insert_with(|| Tally { kind, ..Tally::default() });
         tally.matched += matched.unsigned_abs();
         tally.pending += pending.unsigned_abs();
         tally.of_units += of_units.unsigned_abs();

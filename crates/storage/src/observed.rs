@@ -13,8 +13,8 @@ use domain::metrics as names;
 use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User,
-    UserId, Version, VersionId,
+    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
+    User, UserId, Version, VersionId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};

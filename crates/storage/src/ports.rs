@@ -9,8 +9,8 @@ use domain::counts::CountBatch;
 use domain::prediction::Exposure;
 use domain::{
     AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User,
-    UserId, Version, VersionId,
+    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
+    User, UserId, Version, VersionId,
 };
 use time::OffsetDateTime;
 

@@ -1,9 +1,10 @@
 //! The feedback service: ground truth for predictions.
 //!
-//! Reading order: [`service`] (what it does), [`settings`], [`error`].
+//! Reading order: [`service`] (what it does), `intake` (what clients send), [`settings`], [`error`].
 //!
-//! Invariants: the same feedback from the same source is kept once; feedback may come before the
-//! log knows the prediction, so an unknown one is told, not refused.
+//! Invariants: the same feedback from the same source is kept once, and nothing is ever changed: a
+//! correction is kept beside what it corrects, and readers go by `domain::feedback::latest`. Feedback
+//! may come before the log knows the prediction, so an unknown one is told, not refused.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use storage::ports::{FeedbackStore, PredictionLog};
 
 pub mod error;
 mod http;
+mod intake;
 pub mod service;
 pub mod settings;
 
@@ -32,5 +34,6 @@ pub struct Deps {
 
 /// Builds the service.
 pub fn build(settings: Settings, deps: Deps) -> Arc<FeedbackService> {
+    service::begin_counters();
     Arc::new(FeedbackService { settings, deps })
 }

@@ -1,11 +1,22 @@
-//! Takes ground truth, and tells what is known of a prediction.
+//! Takes ground truth, and tells what is known.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
-use contracts::feedback::{FeedbackList, NewFeedback, Submitted};
-use contracts::{ApiError, Call, FeedbackApi};
-use domain::{Feedback, Outcome, PredictionId, Principal, Role};
+use contracts::feedback::{
+    FeedbackForm, FeedbackList, FeedbackQuery, FeedbackSummary, PendingList, PendingQuery,
+    SubmitAnswer,
+};
+use contracts::{ApiError, Call, ErrorCode, FeedbackApi, Framed};
+use domain::{PredictionId, Principal, Role};
+use time::OffsetDateTime;
 
 use crate::{Deps, FeedbackError, Settings};
+
+mod accepting;
+mod waiting;
+
+pub(crate) use accepting::begin_counters;
 
 /// The feedback service.
 pub struct FeedbackService {
@@ -13,69 +24,105 @@ pub struct FeedbackService {
     pub(crate) deps: Deps,
 }
 
+/// Predictions on one page of what is pending.
+const MOST_ON_A_PAGE: u32 = 1000;
+
 impl FeedbackService {
-    async fn try_submit(
+    async fn try_of_prediction(
         &self,
-        call: Call,
-        request: NewFeedback,
-    ) -> Result<Submitted, FeedbackError> {
-        let source = call.require(&[Role::Client])?.id.clone();
-        let prediction_id = request.prediction_id;
-        self.check_scope(&call, prediction_id).await?;
-        let outcome = self.outcome(request)?;
-        let received_at = self.deps.clock.now();
-        let feedback = Feedback { prediction_id, outcome, source, received_at };
-        // Kept first: should the second question fail, the same request may be sent again.
-        let new = self.deps.feedback.add(feedback).await?;
-        let prediction_known = self.deps.predictions.get(prediction_id).await?.is_some();
-        Ok(Submitted { prediction_known, new })
+        call: &Call,
+        id: PredictionId,
+    ) -> Result<FeedbackList, FeedbackError> {
+        call.require(&[Role::Analyst])?;
+        if is_scoped(call)
+            && let Some(model) = self.deps.predictions.known(&[id]).await?.get(&id)
+        {
+            call.require_model(model)?;
+        }
+        Ok(FeedbackList { feedback: self.deps.feedback.of_prediction(id).await? })
     }
 
-    /// Refuses a prediction of a model that the caller may not use.
-    async fn check_scope(&self, call: &Call, id: PredictionId) -> Result<(), FeedbackError> {
-        let is_free = |caller: &Principal| caller.scope.models.is_empty();
-        if call.principal.as_ref().is_none_or(is_free) {
-            return Ok(());
+    async fn try_summary(
+        &self,
+        call: &Call,
+        query: FeedbackQuery,
+    ) -> Result<FeedbackSummary, FeedbackError> {
+        call.require(&[Role::Analyst])?;
+        match &query.model {
+            Some(model) => call.require_model(model)?,
+            None if is_scoped(call) => return Err(out_of_scope("ask for one of them").into()),
+            None => {}
         }
-        match self.deps.predictions.get(id).await? {
-            Some(record) => Ok(call.require_model(&record.model)?),
-            None => Ok(()),
+        if query.window_s == 0 {
+            return Err(ApiError::at("#/window_s", "must be 1 or more").into());
         }
+        let oldest_pending = self.settle(call).await?;
+        let window = Duration::from_secs(query.window_s);
+        let since = self.deps.clock.now().checked_sub(window.try_into().unwrap_or_default());
+        let since = since.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let kinds = self.deps.feedback.tally(query.model.as_ref(), since).await?;
+        let (mut matched, mut pending, mut of_units) = (0, 0, 0);
+        for kind in &kinds {
+            matched += kind.matched;
+            pending += kind.pending;
+            of_units += kind.of_units;
+        }
+        Ok(FeedbackSummary {
+            received: matched + pending + of_units,
+            matched,
+            pending,
+            of_units,
+            kinds,
+            oldest_pending: if query.model.is_none() { oldest_pending } else { None },
+        })
     }
 
-    fn outcome(&self, request: NewFeedback) -> Result<Outcome, ApiError> {
-        match (request.label, request.value) {
-            (Some(label), None) => {
-                let longest = self.settings.max_label_chars;
-                let length = label.chars().count();
-                if (1..=longest).contains(&length) {
-                    return Ok(Outcome::Label(label));
-                }
-                let detail = format!("must be 1 to {longest} characters, got {length}");
-                Err(ApiError::at("#/label", detail))
-            }
-            (None, Some(value)) if value.is_finite() => Ok(Outcome::Value(value)),
-            (None, Some(value)) => {
-                Err(ApiError::at("#/value", format!("must be finite, got `{value}`")))
-            }
-            (None, None) => Err(ApiError::at("#", "must have a `label` or a `value`")),
-            (Some(_), Some(_)) => {
-                Err(ApiError::at("#", "must have a `label` or a `value`, not both"))
-            }
+    async fn try_pending(
+        &self,
+        call: &Call,
+        query: PendingQuery,
+    ) -> Result<PendingList, FeedbackError> {
+        call.require(&[Role::Analyst])?;
+        if is_scoped(call) {
+            return Err(out_of_scope("and what is pending belongs to none yet").into());
         }
+        if !(1..=MOST_ON_A_PAGE).contains(&query.limit) {
+            let detail = format!("must be 1 to {MOST_ON_A_PAGE}, got {}", query.limit);
+            return Err(ApiError::at("#/limit", detail).into());
+        }
+        self.still_waiting(call, query).await
     }
 }
 
 #[async_trait]
 impl FeedbackApi for FeedbackService {
-    async fn submit(&self, call: Call, request: NewFeedback) -> Result<Submitted, ApiError> {
-        Ok(self.try_submit(call, request).await?)
+    async fn submit(
+        &self,
+        call: Call,
+        request: Framed<FeedbackForm>,
+    ) -> Result<SubmitAnswer, ApiError> {
+        Ok(self.try_submit(&call, request).await?)
     }
 
     async fn of_prediction(&self, call: Call, id: PredictionId) -> Result<FeedbackList, ApiError> {
-        call.require(&[Role::Analyst])?;
-        self.check_scope(&call, id).await?;
-        let feedback = self.deps.feedback.of_prediction(id).await.map_err(FeedbackError::from)?;
-        Ok(FeedbackList { feedback })
+        Ok(self.try_of_prediction(&call, id).await?)
     }
+
+    async fn summary(&self, call: Call, query: FeedbackQuery) -> Result<FeedbackSummary, ApiError> {
+        Ok(self.try_summary(&call, query).await?)
+    }
+
+    async fn pending(&self, call: Call, query: PendingQuery) -> Result<PendingList, ApiError> {
+        Ok(self.try_pending(&call, query).await?)
+    }
+}
+
+/// Whether the caller may use some models only.
+fn is_scoped(call: &Call) -> bool {
+    let scoped = |caller: &Principal| !caller.scope.models.is_empty();
+    call.principal.as_ref().is_some_and(scoped)
+}
+
+fn out_of_scope(hint: &str) -> ApiError {
+    ApiError::new(ErrorCode::Forbidden, format!("you may use some models only: {hint}"))
 }

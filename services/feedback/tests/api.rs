@@ -2,22 +2,31 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test binary, what cannot be set up is a failure")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use contracts::feedback::{NewFeedback, Submitted};
-use contracts::{ApiError, Call, ErrorCode, FeedbackApi};
+use contracts::feedback::{
+    FeedbackForm, FeedbackQuery, PendingQuery, SubmitAnswer, Submitted, SubmittedMany,
+};
+use contracts::{ApiError, Call, ErrorCode, FeedbackApi, Framed};
 use domain::prediction::{Decision, Payload, Reason};
 use domain::{
-    Clock, Feedback, ModelName, Outcome, PredictionId, PredictionRecord, Principal, RequestId, Role,
+    Clock, Feedback, ModelName, Outcome, Pending, PredictionId, PredictionRecord, Principal,
+    RequestId, Role, Tally,
 };
 use feedback::{DEFAULTS, Deps, FeedbackService, Settings};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use storage::ports::FeedbackStore;
 use storage::{Documents, StoreError};
 use time::OffsetDateTime;
+
+#[path = "api/many.rs"]
+mod many;
+#[path = "api/waiting.rs"]
+mod waiting;
 
 #[tokio::test]
 async fn feedback_for_a_known_prediction_is_kept_once() {
@@ -25,19 +34,20 @@ async fn feedback_for_a_known_prediction_is_kept_once() {
     let service = place.service();
     let id = place.logged().await;
 
-    let submitted = service.submit(by("till", Role::Client), label(id, "setosa")).await.unwrap();
-    assert_eq!(submitted, Submitted { prediction_known: true, new: true });
+    let submitted = one(&service, "till", label(id, "setosa")).await.unwrap();
+    assert_eq!(submitted, Submitted { prediction_known: Some(true), new: true });
     place.clock.0.fetch_add(60, Ordering::SeqCst);
-    let again = service.submit(by("till", Role::Client), label(id, "setosa")).await.unwrap();
-    assert_eq!(again, Submitted { prediction_known: true, new: false });
-    let other = service.submit(by("door", Role::Client), value(id, -0.5)).await.unwrap();
+    let again = one(&service, "till", label(id, "setosa")).await.unwrap();
+    assert_eq!(again, Submitted { prediction_known: Some(true), new: false });
+    let other = one(&service, "door", value(id, -0.5)).await.unwrap();
     assert!(other.new);
 
     let list = service.of_prediction(by("anna", Role::Analyst), id).await.unwrap().feedback;
     let expected = |outcome, source: &str, seconds| Feedback {
-        prediction_id: id,
+        subject: id.into(),
         outcome,
         source: source.to_owned(),
+        occurred_at: None,
         received_at: OffsetDateTime::from_unix_timestamp(START + seconds).unwrap(),
     };
     let expected = [
@@ -52,8 +62,8 @@ async fn feedback_may_come_before_the_prediction_is_logged() {
     let place = Place::new().await;
     let service = place.service();
     let id = PredictionId::new();
-    let submitted = service.submit(by("till", Role::Client), value(id, 1e308)).await.unwrap();
-    assert_eq!(submitted, Submitted { prediction_known: false, new: true });
+    let submitted = one(&service, "till", value(id, 1e308)).await.unwrap();
+    assert_eq!(submitted, Submitted { prediction_known: Some(false), new: true });
     let list = service.of_prediction(by("anna", Role::Analyst), id).await.unwrap();
     assert_eq!(list.feedback.len(), 1);
     let unheard_of = PredictionId::new();
@@ -62,29 +72,67 @@ async fn feedback_may_come_before_the_prediction_is_logged() {
 }
 
 #[tokio::test]
+async fn a_unit_and_a_named_metric_are_kept_as_they_came() {
+    let place = Place::new().await;
+    let service = place.service();
+    let body = json!({"model": "iris", "unit": "user 1", "metric": "revenue", "value": 12.5,
+        "at": "2023-11-14T23:13:20+01:00"});
+    let submitted = one(&service, "till", body.clone()).await.unwrap();
+    assert_eq!(submitted, Submitted { prediction_known: None, new: true });
+    assert!(!one(&service, "till", body).await.unwrap().new);
+    let model: ModelName = "iris".parse().unwrap();
+    let units = ["user 1".to_owned()];
+    let epoch = OffsetDateTime::UNIX_EPOCH;
+    let found = place.documents.feedback.of_units(&model, &units, epoch).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let text = serde_json::to_value(&found[0]).unwrap();
+    let expected = json!({"model": "iris", "unit": "user 1",
+        "outcome": {"metric": {"name": "revenue", "value": 12.5}}, "source": "till",
+        "occurred_at": "2023-11-14T22:13:20Z", "received_at": "2023-11-14T22:13:20Z"});
+    assert_eq!(text, expected);
+}
+
+#[tokio::test]
 async fn feedback_that_breaks_a_rule_is_422_and_names_the_place() {
     let place = Place::new().await;
     let service = place.service();
     let id = PredictionId::new();
-    let neither = NewFeedback { prediction_id: id, label: None, value: None };
-    let both = NewFeedback { value: Some(1.0), ..label(id, "setosa") };
+    let unit = |unit: &str| json!({"model": "iris", "unit": unit, "value": 1});
     for (request, pointer) in [
-        (neither, "#"),
-        (both, "#"),
+        (json!({"prediction_id": id}), "#"),
+        (json!({"prediction_id": id, "label": "setosa", "value": 1}), "#"),
+        (json!({"prediction_id": id, "label": "setosa", "metric": "revenue"}), "#"),
+        (json!({"prediction_id": id, "metric": "revenue"}), "#/value"),
+        (json!({"prediction_id": id, "metric": "label", "value": 1}), "#/metric"),
+        (json!({"prediction_id": id, "lable": "setosa"}), "#/lable"),
+        (json!({"prediction_id": "abc", "label": "setosa"}), "#/prediction_id"),
         (label(id, ""), "#/label"),
         (label(id, &"é".repeat(1025)), "#/label"),
-        (value(id, f64::NAN), "#/value"),
-        (value(id, f64::INFINITY), "#/value"),
+        (json!({"prediction_id": id, "value": "1"}), "#/value"),
+        (json!({"label": "setosa"}), "#"),
+        (json!({"model": "iris", "label": "setosa"}), "#"),
+        (json!({"prediction_id": id, "model": "iris", "unit": "u", "label": "setosa"}), "#"),
+        (json!({"model": "a b", "unit": "u", "value": 1}), "#/model"),
+        (unit(""), "#/unit"),
+        (unit(&"u".repeat(257)), "#/unit"),
+        (json!({"prediction_id": id, "value": 1, "at": "2023-11-14T22:18:21Z"}), "#/at"),
+        (json!({"prediction_id": id, "value": 1, "at": "1969-11-14T22:18:21Z"}), "#/at"),
+        (json!({"prediction_id": id, "value": 1, "at": 5}), "#/at"),
+        (json!(7), "#"),
     ] {
-        let error = service.submit(by("till", Role::Client), request).await.unwrap_err();
-        assert_eq!(
-            (error.code, error.errors[0].pointer.as_str()),
-            (ErrorCode::Unprocessable, pointer)
-        );
+        let error = one(&service, "till", request.clone()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unprocessable, "{request}");
+        assert_eq!(error.errors[0].pointer, pointer, "{request}");
     }
     let list = service.of_prediction(by("anna", Role::Analyst), id).await.unwrap();
     assert!(list.feedback.is_empty());
-    service.submit(by("till", Role::Client), label(id, &"é".repeat(1024))).await.unwrap();
+    one(&service, "till", label(id, &"é".repeat(1024))).await.unwrap();
+    one(&service, "till", unit(&"u".repeat(256))).await.unwrap();
+    // A clock may be a little ahead.
+    let ahead = json!({"prediction_id": id, "value": 1, "at": "2023-11-14T22:18:20Z"});
+    one(&service, "till", ahead).await.unwrap();
+    let error = many::send(&service, by("till", Role::Client), "application/json", "{").await;
+    assert_eq!(error.unwrap_err().code, ErrorCode::BadRequest);
 }
 
 #[tokio::test]
@@ -99,17 +147,19 @@ async fn each_call_asks_for_its_role() {
         (Role::Client, true, false),
         (Role::Service, false, false),
     ] {
-        let submitted = service.submit(by("x", role), label(id, "a")).await;
-        let read = service.of_prediction(by("x", role), id).await;
         let expect = |may: bool| (!may).then_some(ErrorCode::Forbidden);
+        let submitted = service.submit(by("x", role), form(label(id, "a"))).await;
         assert_eq!(submitted.err().map(|error| error.code), expect(may_submit), "{role:?}");
-        assert_eq!(read.err().map(|error| error.code), expect(may_read), "{role:?}");
+        for read in reads(&service, by("x", role), id).await {
+            assert_eq!(read.err().map(|error| error.code), expect(may_read), "{role:?}");
+        }
     }
     let nobody = Call { principal: None, ..by("x", Role::Admin) };
-    let error = service.submit(nobody.clone(), label(id, "a")).await.unwrap_err();
+    let error = service.submit(nobody.clone(), form(label(id, "a"))).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unauthenticated);
-    let error = service.of_prediction(nobody, id).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::Unauthenticated);
+    for read in reads(&service, nobody, id).await {
+        assert_eq!(read.unwrap_err().code, ErrorCode::Unauthenticated);
+    }
 }
 
 #[tokio::test]
@@ -122,10 +172,13 @@ async fn store_down_is_503_and_a_broken_one_500_without_the_cause() {
         let store = Arc::new(broken);
         let deps = Deps { feedback: store, ..place.deps() };
         let service = feedback::build(settings(), deps);
-        let errors = [
-            service.submit(by("till", Role::Client), label(id, "a")).await.unwrap_err(),
-            service.of_prediction(by("anna", Role::Analyst), id).await.unwrap_err(),
-        ];
+        let mut errors =
+            vec![service.submit(by("till", Role::Client), form(label(id, "a"))).await.unwrap_err()];
+        let both = json!([label(id, "a"), {"label": 1}]);
+        errors.push(service.submit(by("till", Role::Client), form(both)).await.unwrap_err());
+        for read in reads(&service, by("anna", Role::Analyst), id).await {
+            errors.push(read.unwrap_err());
+        }
         for error in errors {
             assert_eq!(error.code, expected);
             assert!(!error.message.contains("disk on fire"), "{error}");
@@ -134,6 +187,32 @@ async fn store_down_is_503_and_a_broken_one_500_without_the_cause() {
         }
     }
     assert_eq!(ApiError::internal().message, "internal error");
+}
+
+/// Each way to read.
+async fn reads(
+    service: &FeedbackService,
+    call: Call,
+    id: PredictionId,
+) -> [Result<(), ApiError>; 3] {
+    let query = FeedbackQuery { model: None, window_s: 60 };
+    [
+        service.of_prediction(call.clone(), id).await.map(drop),
+        service.summary(call.clone(), query).await.map(drop),
+        service.pending(call, PendingQuery { after: None, limit: 10 }).await.map(drop),
+    ]
+}
+
+async fn one(service: &FeedbackService, by_whom: &str, body: Value) -> Result<Submitted, ApiError> {
+    match service.submit(by(by_whom, Role::Client), form(body)).await? {
+        SubmitAnswer::One(submitted) => Ok(submitted),
+        SubmitAnswer::Many(many) => panic!("many: {many:?}"),
+    }
+}
+
+fn form(body: Value) -> Framed<FeedbackForm> {
+    let meta = FeedbackForm { content_type: "application/json".to_owned() };
+    Framed { meta, body: body.to_string().into() }
 }
 
 /// When the tests begin, seconds since 1970.
@@ -203,10 +282,38 @@ impl Broken {
 
 #[async_trait::async_trait]
 impl FeedbackStore for Broken {
-    async fn add(&self, _: Feedback) -> Result<bool, StoreError> {
+    async fn add_all(
+        &self,
+        _: &[Feedback],
+        _: &HashMap<PredictionId, ModelName>,
+    ) -> Result<Vec<bool>, StoreError> {
         self.error()
     }
     async fn of_prediction(&self, _: PredictionId) -> Result<Vec<Feedback>, StoreError> {
+        self.error()
+    }
+    async fn of_predictions(&self, _: &[PredictionId]) -> Result<Vec<Feedback>, StoreError> {
+        self.error()
+    }
+    async fn of_units(
+        &self,
+        _: &ModelName,
+        _: &[String],
+        _: OffsetDateTime,
+    ) -> Result<Vec<Feedback>, StoreError> {
+        self.error()
+    }
+    async fn pending(&self, _: Option<PredictionId>, _: u32) -> Result<Vec<Pending>, StoreError> {
+        self.error()
+    }
+    async fn settle(&self, _: &HashMap<PredictionId, ModelName>) -> Result<(), StoreError> {
+        self.error()
+    }
+    async fn tally(
+        &self,
+        _: Option<&ModelName>,
+        _: OffsetDateTime,
+    ) -> Result<Vec<Tally>, StoreError> {
         self.error()
     }
 }
@@ -224,12 +331,12 @@ fn by(id: &str, role: Role) -> Call {
     Call { principal: Some(principal), ..Call::service("test", Duration::from_secs(30)) }
 }
 
-fn label(prediction_id: PredictionId, label: &str) -> NewFeedback {
-    NewFeedback { prediction_id, label: Some(label.to_owned()), value: None }
+fn label(prediction_id: PredictionId, label: &str) -> Value {
+    json!({"prediction_id": prediction_id, "label": label})
 }
 
-fn value(prediction_id: PredictionId, value: f64) -> NewFeedback {
-    NewFeedback { prediction_id, label: None, value: Some(value) }
+fn value(prediction_id: PredictionId, value: f64) -> Value {
+    json!({"prediction_id": prediction_id, "value": value})
 }
 
 fn record() -> PredictionRecord {

@@ -138,6 +138,8 @@ pub fn routes() -> Vec<PublicRoute> {
             outcomes::feedback_of,
         ),
         public(post.clone(), "/api/v1/feedback", Roles(CLIENT), outcomes::submit_feedback).once(),
+        public(get.clone(), "/api/v1/feedback/summary", Roles(ANALYST), outcomes::feedback_summary),
+        public(get.clone(), "/api/v1/feedback/pending", Roles(ANALYST), outcomes::pending_feedback),
         public(get.clone(), "/v2", Anyone, v2::server_metadata),
         public(get.clone(), "/v2/health/live", Anyone, v2::live),
         public(get.clone(), "/v2/health/ready", Anyone, v2::ready),

@@ -111,8 +111,10 @@ fn document() -> Value {
     all.plain(&auth::AUDIT);
     all.plain(&auth::VERIFY_AUDIT);
     all.plain(&drift::SUMMARY);
-    all.plain(&feedback::SUBMIT);
+    all.upload(&feedback::SUBMIT);
     all.plain(&feedback::OF_PREDICTION);
+    all.plain(&feedback::SUMMARY);
+    all.plain(&feedback::PENDING);
     all.payload(&inference::PREDICT);
     all.plain(&inference::CHECK);
     all.plain(&inference::LOAD);

@@ -1,5 +1,7 @@
 //! What really happened, and what live predictions look like.
 
+mod many;
+
 use domain::Role;
 use serde_json::{Value, json};
 use testkit::{Topology, models, scenarios, shared};

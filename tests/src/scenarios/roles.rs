@@ -70,6 +70,8 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/api/v1/predictions/{id}", SignedIn, 404),
     ("GET", "/api/v1/predictions/{id}/feedback", Analyst, 200),
     ("POST", "/api/v1/feedback", ClientRole, 422),
+    ("GET", "/api/v1/feedback/summary", Analyst, 200),
+    ("GET", "/api/v1/feedback/pending", Analyst, 200),
     ("POST", "/predict", ClientRole, 404),
     ("GET", "/v2", Anyone, 200),
     ("GET", "/v2/health/live", Anyone, 200),
@@ -373,8 +375,10 @@ fn internal_calls() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("inference", "check", plain(version)),
         ("inference", "unload", plain(target)),
         ("inference", "predict", framed(task)),
-        ("feedback", "submit", plain(json!({"prediction_id": id, "label": "a"}))),
+        ("feedback", "submit", framed(json!({"content_type": "application/json"}))),
         ("feedback", "of-prediction", plain(json!(id))),
+        ("feedback", "summary", plain(json!({"window_s": 60}))),
+        ("feedback", "pending", plain(json!({"limit": 1}))),
         ("drift", "summary", plain(json!({"model": "m", "window_s": 60}))),
     ]
 }

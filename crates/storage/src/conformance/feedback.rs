@@ -1,8 +1,12 @@
 //! [`FeedbackStore`].
 
+#![expect(clippy::indexing_slicing, reason = "of lists that are made here")]
+
 use std::collections::HashMap;
 
-use domain::{Feedback, ModelName, Outcome as What, Pending, PredictionId, Subject, Tally, feedback};
+use domain::{
+    Feedback, ModelName, Outcome as What, Pending, PredictionId, Subject, Tally, feedback,
+};
 use futures_util::future::join_all;
 
 use super::registry::model_name;
@@ -143,10 +147,10 @@ async fn pending(port: &dyn FeedbackStore) -> Outcome {
     }
     let known = HashMap::from([(ids[1], model.clone())]);
     port.add_all(&all, &known).await?;
-    let waits = |place: usize| Pending {
-        prediction_id: ids[place],
-        outcomes: place as u64 + 1,
-        since: moment(100 - place as i64),
+    let waits = |place: u32| Pending {
+        prediction_id: ids[usize::try_from(place).unwrap_or_default()],
+        outcomes: u64::from(place) + 1,
+        since: moment(100 - i64::from(place)),
     };
     assert_eq!(port.pending(Some(before), 10).await?, [0, 2, 3, 4].map(waits));
     assert!(port.pending(Some(ids[4]), 10).await?.is_empty());
@@ -175,10 +179,7 @@ async fn tallies(port: &dyn FeedbackStore) -> Outcome {
     let (model, other) = (model_name("tally")?, model_name("tally")?);
     let of_unit = |seconds| -> Result<Feedback, StoreError> {
         let subject = Subject::Unit { model: model.clone(), unit: fresh("unit") };
-        Ok(Feedback {
-            subject,
-            ..says(PredictionId::new(), metric("revenue", 1.0)?, "a", seconds)
-        })
+        Ok(Feedback { subject, ..says(PredictionId::new(), metric("revenue", 1.0)?, "a", seconds) })
     };
     let ids = [PredictionId::new(), PredictionId::new(), PredictionId::new()];
     let all = [

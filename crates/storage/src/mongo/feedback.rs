@@ -120,7 +120,8 @@ impl FeedbackStore for DocumentsDatabase {
             let id = last.prediction_id.to_string();
             let all = self.waiting(doc! { "model": Bson::Null, "prediction_id": id }, 0).await?;
             last.outcomes = all.len().try_into().unwrap_or(u64::MAX);
-            last.since = all.iter().map(|(_, at)| moment(*at)).fold(last.since, OffsetDateTime::min);
+            last.since =
+                all.iter().map(|(_, at)| moment(*at)).fold(last.since, OffsetDateTime::min);
         }
         Ok(pending)
     }
@@ -131,9 +132,8 @@ impl FeedbackStore for DocumentsDatabase {
             for chunk in ids.chunks(IDS_PER_QUERY) {
                 let these = doc! { "model": Bson::Null, "prediction_id": { "$in": chunk } };
                 let change = doc! { "$set": { "model": model.as_str() } };
-                let update = || async {
-                    all.update_many(these.clone(), change.clone()).await.map(drop)
-                };
+                let update =
+                    || async { all.update_many(these.clone(), change.clone()).await.map(drop) };
                 self.ask("settle pending feedback", update).await?;
             }
         }

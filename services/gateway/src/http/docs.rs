@@ -83,6 +83,8 @@ struct Problem {
         predict::prediction,
         outcomes::feedback_of,
         outcomes::submit_feedback,
+        outcomes::feedback_summary,
+        outcomes::pending_feedback,
         predict::predict_default,
         v2::server_metadata,
         v2::live,

@@ -80,8 +80,9 @@ impl FeedbackStore for DocumentsFile {
     async fn of_predictions(&self, ids: &[PredictionId]) -> Result<Vec<Feedback>, StoreError> {
         let mut found = Vec::new();
         for chunk in ids.chunks(IDS_PER_QUERY) {
-            let mut query =
-                QueryBuilder::new("SELECT prediction_id, record FROM feedback WHERE prediction_id IN ");
+            let mut query = QueryBuilder::new(
+                "SELECT prediction_id, record FROM feedback WHERE prediction_id IN ",
+            );
             among(&mut query, chunk.iter().map(ToString::to_string));
             query.push(" ORDER BY received_at_ns, rowid");
             found.extend(self.feedback_of(query).await?);

@@ -13,14 +13,18 @@ async fn feedback_of_an_earlier_release_is_there_and_known_by_its_prediction() {
     let (known, unknown) = (PredictionId::new(), PredictionId::new());
     let earlier = Schema { applied: SCHEMA.applied, migrations: &SCHEMA.migrations[..2] };
     let before = Database::open(&path, &earlier, &WAITS).await.unwrap();
-    sqlx::query("INSERT INTO predictions (prediction_id, model, at_ns, record) VALUES (?, 'iris', 1, '{}')")
-        .bind(known.to_string())
-        .execute(&before.write)
-        .await
-        .unwrap();
-    for (id, outcome) in
-        [(known, r#"{"label":"setosa"}"#), (known, r#"{"value":1.5}"#), (unknown, r#"{"value":2.0}"#)]
-    {
+    sqlx::query(
+        "INSERT INTO predictions (prediction_id, model, at_ns, record) VALUES (?, 'iris', 1, '{}')",
+    )
+    .bind(known.to_string())
+    .execute(&before.write)
+    .await
+    .unwrap();
+    for (id, outcome) in [
+        (known, r#"{"label":"setosa"}"#),
+        (known, r#"{"value":1.5}"#),
+        (unknown, r#"{"value":2.0}"#),
+    ] {
         let record = format!(
             r#"{{"prediction_id":"{id}","outcome":{outcome},"source":"till","received_at":"2026-01-01T00:00:00Z"}}"#
         );
