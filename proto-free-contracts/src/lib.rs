@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod error;
 pub mod feedback;
 pub mod inference;
+pub mod pointer;
 pub mod router;
 
 pub use auth::AuthApi;

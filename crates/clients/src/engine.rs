@@ -58,6 +58,18 @@ impl Engine {
         self.ask(self.client.request(Method::POST, self.at(path)?).json(body)).await
     }
 
+    /// `PUT`.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        self.ask(self.client.request(Method::PUT, self.at(path)?).json(body)).await
+    }
+
     /// `PATCH` at the path of these parts, of which each may hold any character.
     ///
     /// # Errors

@@ -47,6 +47,9 @@ pub struct Experiment {
     /// the sample ratio, by `sample_ratio`.
     #[serde(default)]
     pub least_p: BTreeMap<String, f64>,
+    /// Its advice when it was last looked at: who waits for it is told when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
     /// Who made it (user name).
     pub created_by: String,
     /// When.
@@ -81,9 +84,52 @@ pub enum ExperimentState {
 }
 
 impl ExperimentState {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Decided => "decided",
+            Self::Stopped => "stopped",
+        }
+    }
+
     /// Whether something is still to come of it.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Draft | Self::Running | Self::Paused)
+    }
+}
+
+/// The advice an experiment gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Give everybody the version.
+    Ship,
+    /// Go back to the control.
+    RollBack,
+    /// Wait for more.
+    KeepGoing,
+    /// There is no difference worth having: keep what is cheaper.
+    NoDifference,
+    /// Time is up without an answer: keep the control.
+    Inconclusive,
+    /// The data cannot be trusted: find out why first.
+    Invalid,
+}
+
+impl Advice {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ship => "ship",
+            Self::RollBack => "roll_back",
+            Self::KeepGoing => "keep_going",
+            Self::NoDifference => "no_difference",
+            Self::Inconclusive => "inconclusive",
+            Self::Invalid => "invalid",
+        }
     }
 }
 
@@ -248,6 +294,34 @@ pub enum Measure {
     },
 }
 
+impl Measure {
+    /// Whether it is learned from feedback, and not known at once.
+    pub fn is_from_feedback(&self) -> bool {
+        matches!(
+            self,
+            Self::Accuracy
+                | Self::SquaredError
+                | Self::AbsoluteError
+                | Self::LabelIs { .. }
+                | Self::Value
+                | Self::Named { .. }
+        )
+    }
+
+    /// Whether each request gives 0 or 1.
+    pub fn is_yes_or_no(&self) -> bool {
+        matches!(
+            self,
+            Self::Error
+                | Self::Slow { .. }
+                | Self::LowConfidence { .. }
+                | Self::Degraded
+                | Self::Accuracy
+                | Self::LabelIs { .. }
+        )
+    }
+}
+
 /// What a unit's requests make together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -281,6 +355,14 @@ pub struct GuardrailMetric {
     /// How much worse is still good enough, in the metric's own unit, 0 or more.
     #[serde(default)]
     pub margin: f64,
+}
+
+impl Design {
+    /// All its metrics: the primary, the secondary ones, those of guardrails.
+    pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        let guardrails = self.guardrails.iter().map(|guardrail| &guardrail.metric);
+        std::iter::once(&self.primary).chain(&self.secondary).chain(guardrails)
+    }
 }
 
 /// How weights are set.

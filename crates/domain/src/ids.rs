@@ -29,6 +29,9 @@ pub enum InvalidId {
         "metric name `{0}` must be 1 to 64 characters of `A-Z a-z 0-9 . _ -`, start with a letter or digit, and not be `label` or `value`"
     )]
     MetricName(String),
+    /// An id of something else that has a UUID: what it is, and the text.
+    #[error("{0} id `{1}` must be a UUID")]
+    Uuid(&'static str, String),
 }
 
 /// The name of a model, unique in the registry and safe in a path or a label.
@@ -189,6 +192,57 @@ impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Ids that are UUIDs of version 7: they sort by time.
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+        )]
+        #[serde(transparent)]
+        #[schema(value_type = String, format = Uuid)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, later in order than those before it.
+            #[expect(clippy::new_without_default, reason = "each call makes another id")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                match text.parse() {
+                    Ok(uuid) => Ok(Self(uuid)),
+                    Err(_) => Err(InvalidId::Uuid($what, text.chars().take(200).collect())),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// Names one event, also to those who are sent it more than once.
+    EventId, "event"
+}
+uuid_id! {
+    /// Names one webhook.
+    WebhookId, "webhook"
+}
+uuid_id! {
+    /// Names one event's way to one webhook.
+    DeliveryId, "delivery"
 }
 
 /// Names one request on all its hops, in logs and in problem documents.

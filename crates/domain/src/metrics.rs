@@ -40,6 +40,8 @@ pub const MODEL_MEMORY: &str = "engine_model_memory_bytes";
 /// Outcomes received, by what became of them: `matched`, `pending`, `repeated`, `refused`.
 pub const FEEDBACK: &str = "engine_feedback";
 
+/// Shadow versions compared with the ones that answered, by model, version and outcome.
+pub const SHADOW_COMPARISONS: &str = "engine_shadow_comparisons";
 /// Answers in which a rule of the output found something, by model, rule and action.
 pub const OUTPUT_FILTER: &str = "output_filter";
 
@@ -68,6 +70,12 @@ pub const BREAKER_OPENS: &str = "engine_router_breaker_opens";
 /// Predictions asked of models whose answers are kept, by model and outcome: `hit`, `miss`, `bypass`.
 pub const RESPONSE_CACHE: &str = "engine_response_cache_requests";
 
+/// Answers by something else in the place of a version that failed, by model and what it was.
+pub const DEGRADED_ANSWERS: &str = "engine_degraded_answers";
+/// Units of strict experiments, by what became of their first arms: `kept`, `new`, `replaced`,
+/// `unavailable`.
+pub const STICKY_ASSIGNMENTS: &str = "engine_sticky_assignments";
+
 /// Records in the spool that the prediction log has not got yet.
 pub const SPOOL_PENDING: &str = "engine_spool_pending_records";
 /// Size of the spool's files, bytes.
@@ -80,6 +88,15 @@ pub const SPOOL_AGE: &str = "engine_spool_oldest_record_age";
 pub const SPOOL_SHIPPED: &str = "engine_spool_shipped_records";
 /// Records that could not be kept, as the spool was full or its disk failed.
 pub const SPOOL_DROPPED: &str = "engine_spool_dropped_records";
+
+/// Events: changes of state and decisions, by kind.
+pub const EVENTS: &str = "engine_events";
+/// Events that could not be kept, as the store was down for too long, or takes none like it.
+pub const EVENTS_LOST: &str = "engine_events_lost";
+/// Events that wait for the store.
+pub const EVENTS_WAITING: &str = "engine_events_waiting";
+/// Tries to deliver an event to a webhook, by outcome: `delivered`, `failed`, `dead`.
+pub const WEBHOOK_DELIVERIES: &str = "engine_webhook_deliveries";
 
 /// Whether a store answers: 1 or 0.
 pub const STORE_UP: &str = "engine_store_up";
@@ -141,6 +158,20 @@ pub mod keys {
     pub const GENERATION: &str = "engine.route.generation";
     /// Rows of the request, in spans.
     pub const ROWS: &str = "engine.rows";
+    /// The name of a span's event that tells who was given what (OpenTelemetry's convention).
+    pub const FLAG_EVALUATION: &str = "feature_flag.evaluation";
+    /// What was decided on: the model.
+    pub const FLAG_KEY: &str = "feature_flag.key";
+    /// What was given: the version.
+    pub const FLAG_VARIANT: &str = "feature_flag.result.variant";
+    /// Why: `split`, `static` and the like.
+    pub const FLAG_REASON: &str = "feature_flag.result.reason";
+    /// For whom: a digest of the unit.
+    pub const FLAG_CONTEXT: &str = "feature_flag.context.id";
+    /// Who decided: we.
+    pub const FLAG_PROVIDER: &str = "feature_flag.provider.name";
+    /// By what: the generation of the route.
+    pub const FLAG_VERSION: &str = "feature_flag.version";
 }
 
 /// Bounds of histograms of seconds: OpenTelemetry's advice for HTTP, with three below for an engine

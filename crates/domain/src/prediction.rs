@@ -78,6 +78,17 @@ pub enum StandIn {
     Default,
 }
 
+impl StandIn {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::LastGood => "last_good",
+            Self::Default => "default",
+        }
+    }
+}
+
 /// How the version was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {

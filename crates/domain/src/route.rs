@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use crate::experiment::UnitKind;
 use crate::plan::PlanId;
 use crate::targeting::{Audience, Condition, Fallback, Rule};
 use crate::{ModelName, VersionId};
@@ -111,13 +112,23 @@ impl Route {
         self.blocked.iter().find(|blocked| blocked.version == version)
     }
 
-    /// The versions that answer somebody who names none, and those that stand in for them, each once.
-    pub fn serving(&self) -> Vec<VersionId> {
+    /// The versions that answer somebody who names none, each once.
+    pub fn answering(&self) -> Vec<VersionId> {
         let arms = self.arms.iter();
         let arms = arms.chain(self.rules.iter().flat_map(|rule| &rule.arms));
         let arms = arms.chain(self.trials.iter().flat_map(|trial| &trial.arms));
-        let arms = arms.chain(&self.standby).filter(|arm| arm.share_ppm > 0);
-        let mut all: Vec<_> = arms.map(|arm| arm.version).collect();
+        let mut all: Vec<_> = arms.filter(|arm| arm.share_ppm > 0).map(|arm| arm.version).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// These, those that stand in for them, and those that are asked besides or may be switched to,
+    /// each once.
+    pub fn serving(&self) -> Vec<VersionId> {
+        let mut all = self.answering();
+        let standby = self.standby.iter().filter(|arm| arm.share_ppm > 0);
+        all.extend(standby.map(|arm| arm.version));
         all.extend(self.shadows.iter().map(|shadow| shadow.version));
         all.extend(&self.fallback.versions);
         all.sort_unstable();
@@ -190,6 +201,9 @@ pub struct Trial {
     /// And who meets all of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Condition>,
+    /// What it assigns: a request without a unit is in no experiment that assigns units.
+    #[serde(default)]
+    pub unit: UnitKind,
     /// The experiment's own salt, which its layer does not share.
     pub salt: String,
     /// How units are hashed.

@@ -99,13 +99,16 @@ impl Context {
 }
 
 /// Whether rules may look at this header (lower case): `user-agent`, `accept-language`, and every
-/// `x-...` but those that carry secrets or are made by proxies.
+/// `x-...` but those that carry secrets, are made by proxies or mean something else here.
 pub fn is_routing_header(name: &str) -> bool {
-    let made_by_others = ["x-api-key", "x-request-id", "x-real-ip", "x-user-id", "x-deadline-ms"];
+    let not_these =
+        ["x-request-id", "x-real-ip", "x-user-id", "x-unit-id", "x-deadline-ms", "x-model-version"];
+    let secrets = ["key", "token", "secret", "auth", "authorization", "password", "signature"];
     matches!(name, "user-agent" | "accept-language")
         || (name.starts_with("x-")
             && !name.starts_with("x-forwarded")
-            && !made_by_others.contains(&name))
+            && !not_these.contains(&name)
+            && !name.split('-').any(|word| secrets.contains(&word)))
 }
 
 /// Another version, in the place of one that cannot answer.
@@ -127,5 +130,31 @@ impl Fallback {
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
         self.versions.is_empty() && !self.last_good && self.default.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_carry_secrets_or_come_from_proxies_are_kept_from_rules() {
+        for name in ["user-agent", "accept-language", "x-tier", "x-app-version", "x-keyboard"] {
+            assert!(is_routing_header(name), "{name}");
+        }
+        for name in [
+            "authorization",
+            "cookie",
+            "x-api-key",
+            "x-auth-token",
+            "x-amz-security-token",
+            "x-forwarded-for",
+            "x-real-ip",
+            "x-request-id",
+            "x-model-version",
+            "accept",
+        ] {
+            assert!(!is_routing_header(name), "{name}");
+        }
     }
 }

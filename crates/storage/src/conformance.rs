@@ -15,6 +15,7 @@ mod announcements;
 mod artifacts;
 mod audit;
 mod credentials;
+mod events;
 mod feedback;
 mod idempotency;
 mod limits;
@@ -23,12 +24,14 @@ mod predictions;
 mod registry;
 mod responses;
 mod routes;
+mod shadows;
 
 pub use accounts::{account_changes, accounts, accounts_by_two};
 pub use announcements::{announcements, announcements_by_two, heard};
 pub use artifacts::{artifacts, artifacts_by_two};
 pub use audit::{audit, audit_by_two};
 pub use credentials::{credentials, credentials_by_two};
+pub use events::{events, events_by_two};
 pub use feedback::{feedback, feedback_by_two};
 pub use idempotency::{idempotency, idempotency_by_two};
 pub use limits::{limits, limits_by_two};
@@ -37,6 +40,7 @@ pub use predictions::{predictions, predictions_by_two};
 pub use registry::{registry, registry_by_two};
 pub use responses::{responses, responses_by_two};
 pub use routes::{routes, routes_by_two};
+pub use shadows::shadows;
 
 /// How a suite ends: it panics where the port breaks a promise, and returns what a call failed with
 /// that should not have.

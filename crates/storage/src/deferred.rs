@@ -14,17 +14,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::counts::CountBatch;
 use domain::prediction::Exposure;
+use domain::shadow::ShadowRecord;
 use domain::{
-    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
-    User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Delivery, DeliveryFilter, DueDelivery,
+    Event, EventFilter, Feedback, Model, ModelName, ModelPolicy, Pending, PlacedEvent, Plan,
+    PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User, UserId,
+    Version, VersionId, Webhook, WebhookId,
 };
 use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::observed;
 use crate::ports::{
-    Accounts, AuditTrail, Credentials, FeedbackStore, Plans, PredictionLog, Registry, Routes,
+    Accounts, AuditTrail, Credentials, Events, FeedbackStore, Plans, PredictionLog, Registry,
+    Routes, Shadows,
 };
 use crate::stores::{self, Check, Documents, Relational};
 
@@ -50,7 +53,7 @@ pub async fn relational(url: &str) -> Result<(Relational, Opening), StoreError> 
 /// As [`stores::documents`], but for `Unavailable`.
 pub async fn documents(url: &str) -> Result<(Documents, Opening), StoreError> {
     let open = |url: String| async move { stores::open_documents(&url).await };
-    let (store, opening) = now_or_later(url, open, stores::both).await?;
+    let (store, opening) = now_or_later(url, open, stores::all_of_documents).await?;
     Ok((observed::documents(store), opening))
 }
 
@@ -311,6 +314,54 @@ impl Plans for Deferred<Relational> {
 }
 
 #[async_trait]
+impl Events for Deferred<Relational> {
+    async fn append(
+        &self,
+        events: &[Event],
+        forget_before: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.get()?.events.append(events, forget_before).await
+    }
+
+    async fn page(&self, filter: &EventFilter, limit: u32) -> Result<Vec<PlacedEvent>, StoreError> {
+        self.get()?.events.page(filter, limit).await
+    }
+
+    async fn put_webhook(&self, webhook: Webhook) -> Result<(), StoreError> {
+        self.get()?.events.put_webhook(webhook).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.get()?.events.webhooks().await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<(), StoreError> {
+        self.get()?.events.remove_webhook(id).await
+    }
+
+    async fn claim(
+        &self,
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.get()?.events.claim(now, lease, limit).await
+    }
+
+    async fn put_delivery(&self, delivery: Delivery) -> Result<(), StoreError> {
+        self.get()?.events.put_delivery(delivery).await
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.get()?.events.deliveries(filter, limit).await
+    }
+}
+
+#[async_trait]
 impl Check for Deferred<Documents> {
     async fn check(&self) -> Result<(), StoreError> {
         self.get()?.check().await
@@ -350,6 +401,23 @@ impl PredictionLog for Deferred<Documents> {
         ids: &[PredictionId],
     ) -> Result<HashMap<PredictionId, ModelName>, StoreError> {
         Deferred::get(self)?.predictions.known(ids).await
+    }
+}
+
+#[async_trait]
+impl Shadows for Deferred<Documents> {
+    async fn append(&self, records: &[ShadowRecord]) -> Result<(), StoreError> {
+        self.get()?.shadows.append(records).await
+    }
+
+    async fn compared(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<ShadowRecord>, StoreError> {
+        self.get()?.shadows.compared(model, version, since, limit).await
     }
 }
 

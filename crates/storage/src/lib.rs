@@ -26,6 +26,7 @@ mod artifacts;
 mod bucket;
 mod columns;
 mod digest;
+mod events;
 mod folder;
 mod idempotency;
 mod json;

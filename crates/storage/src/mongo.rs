@@ -20,6 +20,7 @@ mod failures;
 mod feedback;
 mod migrations;
 mod predictions;
+mod shadows;
 
 /// How long to wait before the store counts as unavailable.
 struct Waits {

@@ -11,10 +11,12 @@ use bytes::Bytes;
 use domain::counts::CountBatch;
 use domain::metrics as names;
 use domain::prediction::Exposure;
+use domain::shadow::ShadowRecord;
 use domain::{
-    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
-    User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Delivery, DeliveryFilter, DueDelivery,
+    Event, EventFilter, Feedback, Model, ModelName, ModelPolicy, Pending, PlacedEvent, Plan,
+    PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User, UserId,
+    Version, VersionId, Webhook, WebhookId,
 };
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -22,9 +24,9 @@ use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, FeedbackStore,
-    Idempotency, Limits, Listener, Plans, PredictionLog, Registry, ResponseCache, Routes, Take,
-    Taken,
+    Accounts, Announcements, Artifacts, AuditTrail, Begun, Claim, Credentials, Events,
+    FeedbackStore, Idempotency, Limits, Listener, Plans, PredictionLog, Registry, ResponseCache,
+    Routes, Shadows, Take, Taken,
 };
 use crate::stores::{Cache, Documents, Relational};
 
@@ -45,6 +47,7 @@ pub(crate) fn relational(store: Relational) -> Relational {
         registry: Arc::new(Observed(store.registry)),
         routes: Arc::new(Observed(store.routes)),
         plans: Arc::new(Observed(store.plans)),
+        events: Arc::new(Observed(store.events)),
         ..store
     }
 }
@@ -53,6 +56,7 @@ pub(crate) fn documents(store: Documents) -> Documents {
     Documents {
         predictions: Arc::new(Observed(store.predictions)),
         feedback: Arc::new(Observed(store.feedback)),
+        shadows: Arc::new(Observed(store.shadows)),
         ..store
     }
 }
@@ -164,12 +168,33 @@ observed! { "relational": Routes {
     history(model: &ModelName, before: u64, limit: u32) -> Vec<Route>;
 } }
 
+observed! { "relational": Events {
+    append(events: &[Event], forget_before: OffsetDateTime) -> ();
+    page(filter: &EventFilter, limit: u32) -> Vec<PlacedEvent>;
+    put_webhook(webhook: Webhook) -> ();
+    webhooks() -> Vec<Webhook>;
+    remove_webhook(id: WebhookId) -> ();
+    claim(now: OffsetDateTime, lease: Duration, limit: u32) -> Vec<DueDelivery>;
+    put_delivery(delivery: Delivery) -> ();
+    deliveries(filter: &DeliveryFilter, limit: u32) -> Vec<Delivery>;
+} }
+
 observed! { "documents": PredictionLog {
     append(records: &[PredictionRecord]) -> ();
     get(id: PredictionId) -> Option<PredictionRecord>;
     since(model: &ModelName, since: OffsetDateTime, limit: u32) -> Vec<PredictionRecord>;
     exposures(plan: &PlanId, after: Option<PredictionId>, limit: u32) -> Vec<Exposure>;
     known(ids: &[PredictionId]) -> HashMap<PredictionId, ModelName>;
+} }
+
+observed! { "documents": Shadows {
+    append(records: &[ShadowRecord]) -> ();
+    compared(
+        model: &ModelName,
+        version: VersionId,
+        since: OffsetDateTime,
+        limit: u32
+    ) -> Vec<ShadowRecord>;
 } }
 
 observed! { "documents": FeedbackStore {

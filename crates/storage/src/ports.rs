@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::counts::CountBatch;
 use domain::prediction::Exposure;
+use domain::shadow::ShadowRecord;
 use domain::{
-    AuditFilter, AuditRow, Credential, CredentialKind, Feedback, Model, ModelName, ModelPolicy,
-    Pending, Plan, PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally,
-    User, UserId, Version, VersionId,
+    AuditFilter, AuditRow, Credential, CredentialKind, Delivery, DeliveryFilter, DueDelivery,
+    Event, EventFilter, Feedback, Model, ModelName, ModelPolicy, Pending, PlacedEvent, Plan,
+    PlanId, PlanKind, PredictionId, PredictionRecord, Revocation, Route, Tally, User, UserId,
+    Version, VersionId, Webhook, WebhookId,
 };
 use time::OffsetDateTime;
 
@@ -151,6 +153,46 @@ pub trait Plans: Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
+/// What happened, who is told of it, and each event's way to each of them.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Adds events at the end of the log, with a delivery to each webhook that wants it: all or
+    /// nothing. One whose id is known already is passed over. Forgets events from before a moment, of
+    /// which no delivery waits.
+    async fn append(
+        &self,
+        events: &[Event],
+        forget_before: OffsetDateTime,
+    ) -> Result<(), StoreError>;
+    /// Events in order, `limit` at most. What is read once stays the whole of what is up to its last
+    /// place: nothing comes in between later.
+    async fn page(&self, filter: &EventFilter, limit: u32) -> Result<Vec<PlacedEvent>, StoreError>;
+    /// Adds a webhook with revision 1, or replaces one if the revision is one more than the stored
+    /// one. `Conflict` if another change came first.
+    async fn put_webhook(&self, webhook: Webhook) -> Result<(), StoreError>;
+    /// All webhooks, oldest first.
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError>;
+    /// Removes a webhook with its deliveries. `NotFound` if there is none.
+    async fn remove_webhook(&self, id: WebhookId) -> Result<(), StoreError>;
+    /// Takes deliveries to enabled webhooks that are due, `limit` at most, those that wait longest
+    /// first. Nobody else gets one before the lease ends.
+    async fn claim(
+        &self,
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError>;
+    /// Replaces a delivery, if its revision is one more than the stored one. `Conflict` if another
+    /// change came first, as when a lease ended, or if it was removed.
+    async fn put_delivery(&self, delivery: Delivery) -> Result<(), StoreError>;
+    /// Deliveries, newest first, `limit` at most.
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError>;
+}
+
 /// The log of answered predictions.
 #[async_trait]
 pub trait PredictionLog: Send + Sync {
@@ -178,6 +220,21 @@ pub trait PredictionLog: Send + Sync {
         &self,
         ids: &[PredictionId],
     ) -> Result<HashMap<PredictionId, ModelName>, StoreError>;
+}
+
+/// What shadow versions would have answered.
+#[async_trait]
+pub trait Shadows: Send + Sync {
+    /// Adds comparisons. One that is known, by its prediction and its shadow version, is passed over.
+    async fn append(&self, records: &[ShadowRecord]) -> Result<(), StoreError>;
+    /// The newest comparisons of a shadow version since a moment, newest first, `limit` at most.
+    async fn compared(
+        &self,
+        model: &ModelName,
+        version: VersionId,
+        since: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<ShadowRecord>, StoreError>;
 }
 
 /// Ground truth.

@@ -20,6 +20,7 @@ use failure::{Broken, failure, overdue};
 mod accounts;
 mod audit;
 mod credentials;
+mod events;
 mod failure;
 mod plans;
 mod registry;

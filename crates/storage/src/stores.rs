@@ -13,15 +13,15 @@ use crate::memory::{MAX_BYTES, Memory};
 use crate::mongo::DocumentsDatabase;
 use crate::observed;
 use crate::ports::{
-    Accounts, Announcements, Artifacts, AuditTrail, Credentials, FeedbackStore, Idempotency,
-    Limits, Plans, PredictionLog, Registry, ResponseCache, Routes,
+    Accounts, Announcements, Artifacts, AuditTrail, Credentials, Events, FeedbackStore,
+    Idempotency, Limits, Plans, PredictionLog, Registry, ResponseCache, Routes, Shadows,
 };
 use crate::postgres::RelationalServer;
 use crate::redis::Redis;
 use crate::sealing::Sealing;
 use crate::sqlite::{DocumentsFile, RelationalFile};
 
-/// Accounts, credentials, the audit trail, registry and routes.
+/// Accounts, credentials, the audit trail, registry, routes and events.
 #[derive(Clone)]
 pub struct Relational {
     /// User accounts.
@@ -36,6 +36,8 @@ pub struct Relational {
     pub routes: Arc<dyn Routes>,
     /// Experiments, rollouts and layers.
     pub plans: Arc<dyn Plans>,
+    /// What happened, and who is told of it.
+    pub events: Arc<dyn Events>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -56,6 +58,8 @@ pub struct Documents {
     pub predictions: Arc<dyn PredictionLog>,
     /// Ground truth.
     pub feedback: Arc<dyn FeedbackStore>,
+    /// What shadow versions would have answered.
+    pub shadows: Arc<dyn Shadows>,
     pub(crate) check: Arc<dyn Check>,
 }
 
@@ -133,6 +137,7 @@ pub(crate) async fn open_relational(url: &str) -> Result<Relational, StoreError>
 pub(crate) fn all_of<T>(store: Arc<T>) -> Relational
 where
     T: Accounts + Credentials + AuditTrail + Registry + Routes + Plans + Check + 'static,
+    T: Accounts + Credentials + AuditTrail + Registry + Routes + Events + Check + 'static,
 {
     Relational {
         accounts: Arc::clone(&store) as _,
@@ -141,6 +146,7 @@ where
         registry: Arc::clone(&store) as _,
         routes: Arc::clone(&store) as _,
         plans: Arc::clone(&store) as _,
+        events: Arc::clone(&store) as _,
         check: store,
     }
 }
@@ -163,17 +169,21 @@ pub(crate) async fn open_documents(url: &str) -> Result<Documents, StoreError> {
     if let Some(("mongodb" | "mongodb+srv", _)) = url.split_once("://") {
         // The options may hold secrets too.
         let shown = without_secrets(url.split_once('?').map_or(url, |(place, _)| place));
-        return Ok(both(Arc::new(DocumentsDatabase::open(url, shown).await?)));
+        return Ok(all_of_documents(Arc::new(DocumentsDatabase::open(url, shown).await?)));
     }
     let must_be = "`sqlite://<path of a file>` or `mongodb://<host>/<database>`";
     let path = path_of(url, "sqlite", "storage.documents", must_be)?;
-    Ok(both(Arc::new(DocumentsFile::open(&path).await?)))
+    Ok(all_of_documents(Arc::new(DocumentsFile::open(&path).await?)))
 }
 
-pub(crate) fn both<T: PredictionLog + FeedbackStore + Check + 'static>(store: Arc<T>) -> Documents {
+pub(crate) fn all_of_documents<T>(store: Arc<T>) -> Documents
+where
+    T: PredictionLog + FeedbackStore + Shadows + Check + 'static,
+{
     Documents {
         predictions: Arc::clone(&store) as _,
         feedback: Arc::clone(&store) as _,
+        shadows: Arc::clone(&store) as _,
         check: store,
     }
 }

@@ -1,5 +1,6 @@
 //! Experiments, the layers they share, and what they report.
 
+pub use domain::experiment::Advice;
 use domain::experiment::Experiment;
 use domain::experiment::{Design, ExperimentState, Look, PlannedArm};
 use domain::layer::Layer;
@@ -133,6 +134,9 @@ pub struct ArmReport {
     pub requests: u64,
     /// Requests for which an outcome is known.
     pub outcomes: u64,
+    /// Of a bandit: the chance that the version is the best, by what is known so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance_best: Option<f64>,
 }
 
 /// What a metric's role is.
@@ -167,7 +171,8 @@ pub struct ArmMean {
     pub version: VersionId,
     /// Units with a value.
     pub units: u64,
-    /// Mean over units, in the metric's own unit.
+    /// Mean over units, in the metric's own unit. Where weights changed: the mean of what it was
+    /// between the changes, by how many units of all arms there were.
     pub mean: Option<f64>,
     /// Lower end of its confidence sequence.
     pub lower: Option<f64>,
@@ -184,7 +189,8 @@ pub struct Comparison {
     pub difference: Option<f64>,
     /// Standard error of the difference, the safe form.
     pub standard_error: Option<f64>,
-    /// Lower end of the always-valid confidence sequence of the difference.
+    /// Lower end of the always-valid confidence sequence of the difference. Of a guardrail: the
+    /// one-sided bound, at the level corrected for the number of guardrails and versions.
     pub lower: Option<f64>,
     /// Upper end.
     pub upper: Option<f64>,
@@ -222,7 +228,7 @@ pub struct SampleRatio {
     pub observed: Vec<u64>,
     /// The sequential p-value: the least so far.
     pub p_value: f64,
-    /// Units that were seen in more than one arm.
+    /// Units that were seen in more than one arm, although no change of weights explains it.
     pub in_several_arms: u64,
     /// Whether the split cannot be trusted: p below 0.001, or more than 1 % of the units in several
     /// arms.
@@ -232,11 +238,11 @@ pub struct SampleRatio {
 /// How far an experiment is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Power {
-    /// Units that are needed, by estimate, to find the minimum effect with 80 % power.
+    /// Units in all arms that are needed, by estimate, to find the minimum effect with 80 % power.
     pub units_needed: Option<u64>,
-    /// Units so far.
+    /// Units with a value of the primary metric so far.
     pub units: u64,
-    /// Units a day, over the time so far.
+    /// Such units a day, over the time so far.
     pub units_per_day: Option<f64>,
     /// Days left at that rate; 0 when it is far enough.
     pub days_left: Option<f64>,
@@ -251,24 +257,6 @@ pub struct Recommendation {
     pub version: Option<VersionId>,
     /// Why, in one sentence that a person can repeat.
     pub reason: String,
-}
-
-/// The advice an experiment gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Advice {
-    /// Give everybody the version.
-    Ship,
-    /// Go back to the control.
-    RollBack,
-    /// Wait for more.
-    KeepGoing,
-    /// There is no difference worth having: keep what is cheaper.
-    NoDifference,
-    /// Time is up without an answer: keep the control.
-    Inconclusive,
-    /// The data cannot be trusted: find out why first.
-    Invalid,
 }
 
 /// A layer to be made, or changed.
@@ -325,7 +313,7 @@ pub struct WhatIf {
 pub struct WhatIfAnswer {
     /// The primary metric that was earned.
     pub earned: Option<f64>,
-    /// Inverse propensity scoring.
+    /// Inverse propensity scoring. Absent, as the others, where no verdict is given.
     pub ips: Option<Estimate>,
     /// Its self-normalised form: the one to use.
     pub snips: Option<Estimate>,

@@ -1,9 +1,10 @@
 //! Routes: put, explained, rolled back, switched, looked up in their history.
 
 use domain::route::{Cause, HashKind, Shadow};
-use domain::targeting::{Audience, Condition, Context, Fallback};
-use domain::{ModelName, PlanId, Route, VersionId};
+use domain::targeting::{Audience, Condition, Fallback};
+use domain::{ModelName, PlanId, Role, Route, VersionId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -83,16 +84,29 @@ pub struct Explain {
     pub asked: Asked,
 }
 
-/// What a request would say of itself.
+/// What a request would say of itself. What is left out would not be there.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Asked {
     /// The unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// The body's `context` and the headers.
-    pub context: Context,
+    /// The body's `context`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub context: BTreeMap<String, Value>,
+    /// Headers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// The version that it would name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionId>,
+    /// The caller's role; else that of who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// The caller's name; else that of who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
 }
 
 /// Which version a request would get.

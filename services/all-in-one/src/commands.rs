@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use clients::Engine;
 use contracts::auth::{NewApiKey, NewUser, UserPatch};
 use domain::{Clock as _, ModelName, Role, Scope};
 use runtime::SystemClock;
@@ -15,9 +16,12 @@ use serde_json::Value;
 use time::Duration;
 
 mod door;
+mod experiment;
 mod table;
 
 use door::Door;
+
+pub use experiment::{ExperimentCommand, experiment};
 
 /// Where to do it.
 #[derive(Debug, Args)]
@@ -25,7 +29,7 @@ pub struct Place {
     /// A running engine, such as `http://127.0.0.1:8000`. Without it, the stores of the settings.
     #[arg(long, env = "ENGINE_URL", global = true)]
     url: Option<String>,
-    /// An admin's token or API key for that engine.
+    /// A token or API key for that engine, of whoever may do it.
     #[arg(long, env = "ENGINE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
     #[command(flatten)]
@@ -248,19 +252,34 @@ impl Place {
         }
     }
 
+    /// The running engine, for what has to reach its routers.
+    fn engine(&self) -> anyhow::Result<Engine> {
+        match (&self.url, &self.token) {
+            (Some(url), Some(token)) => Ok(Engine::new(url, token, door::PATIENCE)?),
+            _ => bail!(
+                "this asks a running engine: give `--url` and `--token`, or set ENGINE_URL and ENGINE_TOKEN"
+            ),
+        }
+    }
+
     /// Prints the answer: as JSON, or its rows as a table.
-    #[expect(clippy::print_stdout, reason = "what the command line asked for")]
     fn show(&self, answer: &impl Serialize, rows: &str) -> anyhow::Result<()> {
         let answer = serde_json::to_value(answer)?;
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&answer)?);
-            return Ok(());
-        }
         let rows = match answer.get(rows) {
             Some(Value::Array(rows)) => rows.clone(),
-            _ => vec![answer],
+            _ => vec![answer.clone()],
         };
-        println!("{}", table::of(&rows));
+        self.print(&answer, || table::of(&rows))
+    }
+
+    /// Prints the answer: as JSON, or as a text for people.
+    #[expect(clippy::print_stdout, reason = "what the command line asked for")]
+    fn print(&self, answer: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(answer)?);
+        } else {
+            println!("{}", text());
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use all_in_one::commands::{self, AuditCommand, KeyCommand, Place, UserCommand};
+use all_in_one::commands::{self, AuditCommand, ExperimentCommand, KeyCommand, Place, UserCommand};
 use all_in_one::engine::{artifact_keys, greeting};
 use all_in_one::settings::DEFAULTS;
 use all_in_one::{Engine, Settings, demo};
@@ -72,6 +72,13 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Plan, run and read experiments of a running engine.
+    Experiment {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: ExperimentCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -111,6 +118,7 @@ async fn start() -> anyhow::Result<()> {
         Command::User { place, command } => commands::user(&place, command).await,
         Command::Key { place, command } => commands::key(&place, command).await,
         Command::Audit { place, command } => commands::audit(&place, command).await,
+        Command::Experiment { place, command } => commands::experiment(&place, command).await,
     }
 }
 
@@ -119,7 +127,7 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
     let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
     let _telemetry = telemetry::init("decision-engine", &settings.telemetry)?;
     let signals = Signals::listen()?;
-    let engine = Engine::start(&settings).await?;
+    let engine = Engine::start(&settings, clients::provider()).await?;
     let listen = &settings.gateway.listen;
     let server = Server::start(listen, "gateway.listen", &settings.http, engine.app)?;
     let url = server.url();

@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 
 use contracts::drift::{Quantiles, VersionSummary};
+use domain::prediction::StandIn;
 use domain::{PredictionRecord, VersionId};
 
-/// Sums the records up, by version, in order of the versions.
+/// Sums the records up, by version, in order of the versions. Requests that no version answered, and
+/// those that an earlier answer or a safe default did, say nothing of a version.
 pub(crate) fn by_version(records: &[PredictionRecord]) -> Vec<VersionSummary> {
     let mut tallies: BTreeMap<VersionId, Tally> = BTreeMap::new();
-    for record in records {
+    for record in records.iter().filter(|record| was_answered(record)) {
         tallies.entry(record.version).or_default().add(record);
     }
     tallies.into_iter().map(|(version, tally)| tally.sum_up(version)).collect()
+}
+
+fn was_answered(record: &PredictionRecord) -> bool {
+    let by_version =
+        record.degraded.as_ref().is_none_or(|degraded| degraded.by == StandIn::Version);
+    record.error.is_none() && by_version
 }
 
 #[derive(Default)]

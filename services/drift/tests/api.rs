@@ -243,6 +243,13 @@ impl PredictionLog for Broken {
     ) -> Result<Vec<domain::prediction::Exposure>, StoreError> {
         self.error()
     }
+
+    async fn known(
+        &self,
+        _: &[PredictionId],
+    ) -> Result<std::collections::HashMap<PredictionId, ModelName>, StoreError> {
+        self.error()
+    }
 }
 
 fn settings(values: &[(&str, &str)]) -> Settings {

@@ -58,7 +58,8 @@ impl FeedbackService {
         }
         let oldest_pending = self.settle(call).await?;
         let window = Duration::from_secs(query.window_s);
-        let since = self.deps.clock.now().checked_sub(window.try_into().unwrap_or_default());
+        let since = time::Duration::try_from(window).ok();
+        let since = since.and_then(|window| self.deps.clock.now().checked_sub(window));
         let since = since.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let kinds = self.deps.feedback.tally(query.model.as_ref(), since).await?;
         let (mut matched, mut pending, mut of_units) = (0, 0, 0);

@@ -1,6 +1,10 @@
 //! The feedback service on a real store, with a clock that the test moves.
 
-#![expect(clippy::unwrap_used, reason = "in a test binary, what cannot be set up is a failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test binary, what cannot be set up is a failure"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,19 +1,24 @@
 //! Every public route with its role, in one table.
 
 mod accounts;
+mod aside;
 mod audit;
 mod auth;
 mod docs;
 mod door;
+mod experiments;
+mod explain;
 mod face;
 #[cfg(test)]
 mod fuzz;
 mod headers;
 mod health;
+mod oidc;
 mod outcomes;
 mod predict;
 mod registry;
 mod repeats;
+mod shadows;
 mod upload;
 mod v2;
 
@@ -64,6 +69,8 @@ pub fn routes() -> Vec<PublicRoute> {
         public(get.clone(), "/docs", Anyone, docs::redirect),
         public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
         public(post.clone(), "/api/v1/auth/token", Anyone, auth::token).secret(),
+        public(get.clone(), "/api/v1/auth/oidc/login", Anyone, oidc::login).secret(),
+        public(get.clone(), "/api/v1/auth/oidc/callback", Anyone, oidc::callback).secret(),
         public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
         public(post.clone(), "/api/v1/auth/refresh", Anyone, auth::refresh).secret(),
         public(post.clone(), "/api/v1/auth/logout", SignedIn, auth::logout),
@@ -122,8 +129,59 @@ pub fn routes() -> Vec<PublicRoute> {
         ),
         public(get.clone(), "/api/v1/models/{model}/route", SignedIn, registry::route),
         public(put.clone(), "/api/v1/models/{model}/route", Roles(ENGINEER), registry::put_route),
+        public(
+            get.clone(),
+            "/api/v1/models/{model}/shadows/{version}",
+            Roles(ANALYST),
+            shadows::shadow_report,
+        ),
+        public(
+            post.clone(),
+            "/api/v1/models/{model}/route/explain",
+            Roles(ANALYST),
+            explain::explain,
+        ),
         public(get.clone(), "/api/v1/models/{model}/policy", Roles(ANALYST), registry::policy),
         public(put.clone(), "/api/v1/models/{model}/policy", Roles(ENGINEER), registry::put_policy),
+        public(get.clone(), "/api/v1/layers", Roles(ANALYST), experiments::layers),
+        public(put.clone(), "/api/v1/layers", Roles(ENGINEER), experiments::put_layer),
+        public(get.clone(), "/api/v1/experiments", Roles(ANALYST), experiments::experiments),
+        public(
+            post.clone(),
+            "/api/v1/experiments",
+            Roles(ENGINEER),
+            experiments::create_experiment,
+        )
+        .once(),
+        public(get.clone(), "/api/v1/experiments/{id}", Roles(ANALYST), experiments::experiment),
+        public(post.clone(), "/api/v1/experiments/{id}/start", Roles(ENGINEER), experiments::start),
+        public(post.clone(), "/api/v1/experiments/{id}/pause", Roles(ENGINEER), experiments::pause),
+        public(
+            post.clone(),
+            "/api/v1/experiments/{id}/resume",
+            Roles(ENGINEER),
+            experiments::resume,
+        ),
+        public(
+            post.clone(),
+            "/api/v1/experiments/{id}/promote",
+            Roles(ENGINEER),
+            experiments::promote,
+        ),
+        public(post.clone(), "/api/v1/experiments/{id}/abort", Roles(ENGINEER), experiments::abort),
+        public(
+            put.clone(),
+            "/api/v1/experiments/{id}/weights",
+            Roles(ENGINEER),
+            experiments::weights,
+        ),
+        public(get.clone(), "/api/v1/experiments/{id}/report", Roles(ANALYST), experiments::report),
+        public(
+            post.clone(),
+            "/api/v1/experiments/{id}/what-if",
+            Roles(ANALYST),
+            experiments::what_if,
+        ),
         public(
             get.clone(),
             "/api/v1/models/{model}/metrics-summary",

@@ -3,12 +3,13 @@
 //!
 //! Reading order: [`http`] (every public route with its role), then one file there per area.
 //! [`limits`] says how much may be asked for, [`idempotency`] what is done once. [`card`] renders a
-//! model card.
+//! model card, [`report`] an experiment's report.
 
 pub mod card;
 pub mod http;
 pub mod idempotency;
 pub mod limits;
+pub mod report;
 mod settings;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use runtime::settings::Http;
 use runtime::{Authenticator, Process, Recorder};
 use storage::Cache;
 
-pub use settings::{DEFAULTS, Settings};
+pub use settings::{ContextSettings, CookieName, DEFAULTS, Settings, UnitCookie};
 
 use idempotency::Once;
 use limits::{Concurrency, Limiter};
@@ -57,6 +58,8 @@ pub struct Gateway {
     pub(crate) default_model: String,
     pub(crate) max_upload_bytes: usize,
     pub(crate) max_body_bytes: usize,
+    pub(crate) context: settings::ContextSettings,
+    pub(crate) unit_cookie: settings::UnitCookie,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) concurrency: Arc<Concurrency>,
     pub(crate) once: Once,
@@ -81,6 +84,8 @@ pub fn app(settings: &Settings, limits: &Http, access_log: bool, deps: Deps) -> 
         default_model: settings.default_model.clone(),
         max_upload_bytes: limits.max_upload_bytes,
         max_body_bytes: limits.max_body_bytes,
+        context: settings.context,
+        unit_cookie: settings.unit_cookie.clone(),
     });
     App {
         configure: Arc::new(move |config| {

@@ -4,7 +4,6 @@ mod answer;
 mod input;
 mod json;
 mod natural;
-mod pointer;
 mod table;
 mod v2;
 mod v2_binary;

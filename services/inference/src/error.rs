@@ -105,6 +105,18 @@ impl From<InferenceError> for ApiError {
     }
 }
 
+/// The failure of a prediction. A model that cannot answer what was asked in the right form is at fault
+/// itself, not whoever asked: versions are compared by such failures.
+pub(crate) fn of_prediction(error: InferenceError) -> ApiError {
+    match error {
+        InferenceError::Model(error @ (ModelError::Run { .. } | ModelError::Output { .. })) => {
+            tracing::warn!(%error, "a model failed");
+            ApiError::internal()
+        }
+        error => error.into(),
+    }
+}
+
 fn of_model(error: ModelError) -> ApiError {
     let code = match error {
         ModelError::Library { .. } => ErrorCode::Unavailable,

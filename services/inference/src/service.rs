@@ -13,6 +13,7 @@ use runtime::telemetry::Span;
 use runtime::telemetry::names::keys;
 
 use crate::codec::{self, Bounds};
+use crate::error::of_prediction;
 use crate::executor::{Executor, Limits};
 use crate::residency::{self, InUse, Residency};
 use crate::ruled::Ruled;
@@ -110,7 +111,7 @@ impl InferenceApi for Service {
         span.set_text(keys::PREDICTION_ID, &task.prediction_id);
         let held = self.residency.get(&task.target)?;
         let answer = self.answer(held, task, body, call.deadline).await;
-        let answer = answer.map_err(ApiError::from).inspect_err(|error| span.failed(error.code))?;
+        let answer = answer.map_err(of_prediction).inspect_err(|error| span.failed(error.code))?;
         span.set(keys::ROWS, i64::from(answer.meta.rows));
         Ok(answer)
     }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use contracts::inference::{Answered, CacheUse};
 use contracts::router::CacheWish;
 use contracts::{ApiError, Deadline, Framed, Wire as _};
+use domain::VersionId;
 use storage::StoreError;
 use storage::ports::ResponseCache;
 use tokio::time::timeout;
@@ -35,6 +36,10 @@ pub(crate) struct Answers {
     /// Until when the store is left alone, milliseconds after `begun`.
     rests_until: AtomicU64,
 }
+
+/// The store does not answer, or did not a moment ago.
+#[derive(Debug)]
+pub(crate) struct Resting;
 
 /// What is asked of the answers.
 pub(crate) struct Wanted {
@@ -107,6 +112,49 @@ impl Answers {
             }
         }
         Ok(marked(answer, used))
+    }
+
+    /// Keeps an answer as the last good one to its input.
+    pub(crate) async fn keep_good(
+        &self,
+        keyed: &Keyed,
+        version: VersionId,
+        answer: &Framed<Answered>,
+        ttl: Duration,
+    ) {
+        // An answer that was kept itself was put here when it was made.
+        if answer.meta.cache == Some(CacheUse::Hit) {
+            return;
+        }
+        if let Some(bytes) = self.to_keep(answer) {
+            let mut good = version.number().to_be_bytes().to_vec();
+            good.extend_from_slice(&bytes);
+            self.remember(&keyed.name(), good.into(), ttl).await;
+        }
+    }
+
+    /// The last good answer to an input, and the version that gave it.
+    pub(crate) async fn last_good(&self, keyed: &Keyed) -> Option<(VersionId, Framed<Answered>)> {
+        let good = self.recall(&keyed.name()).await.ok().flatten()?;
+        let number = u32::from_be_bytes(*good.first_chunk()?);
+        let mut answer = stored::open(good.slice(size_of::<u32>()..), keyed)?;
+        answer.meta.cache = None;
+        Some((VersionId::new(number)?, answer))
+    }
+
+    /// What the store has under a name. `Err` if it does not answer, or is left alone.
+    pub(crate) async fn recall(&self, name: &str) -> Result<Option<Bytes>, Resting> {
+        if self.rests() {
+            return Err(Resting);
+        }
+        self.in_time(self.store.get(name)).await.ok_or(Resting)
+    }
+
+    /// Has the store keep something, if it answers.
+    pub(crate) async fn remember(&self, name: &str, bytes: Bytes, ttl: Duration) {
+        if !self.rests() {
+            self.in_time(self.store.put(name, bytes, ttl)).await;
+        }
     }
 
     /// What is kept of an answer, if it is one that is.

@@ -1,12 +1,16 @@
 //! The router service: the registry of models, the routes, and the way of a prediction.
 //!
-//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
-//! gets which version), `fleet` (the replicas), `registration` (how files become a version),
-//! [`spool`] (how an answered prediction reaches the log), [`statistics`] (what is known of arms).
+//! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it),
+//! `targeting`, `choice` and [`assignment`] (who gets which version), `fleet` (the replicas),
+//! `shadows` (who is asked, too), `registration` (how files become a version), [`spool`] (how an
+//! answered prediction reaches the log), [`statistics`] (what is known of arms), [`experiments`]
+//! (what is made of that).
 
 mod answers;
 pub mod assignment;
+mod choice;
 mod error;
+pub mod experiments;
 mod fleet;
 mod http;
 mod registration;
@@ -15,9 +19,11 @@ mod report;
 mod saved;
 mod service;
 mod settings;
+mod shadows;
 pub mod spool;
 pub mod statistics;
 mod table;
+mod targeting;
 
 use std::sync::Arc;
 
@@ -66,8 +72,12 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, Route
 pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
+    let shadow = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { shadow.shadow(stop).await });
     let driver = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
+    let looker = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { looker.drive_experiments(stop).await });
     let follower = Arc::clone(service);
     process.spawn(async move { follower.follow_store().await });
     process.spawn(fleet::keep(Arc::clone(service)));

@@ -2,13 +2,20 @@
 
 mod answering;
 mod driving;
+mod experiments;
+mod explaining;
 mod following;
+mod layers;
 mod others;
 mod policy;
 mod readiness;
 mod registry;
 mod routes;
+mod shadows;
+mod standing_in;
+mod sticking;
 mod telling;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +45,7 @@ use crate::answers::Answers;
 use crate::error::RouterError;
 use crate::fleet::Fleet;
 use crate::settings::Settings;
+use crate::shadows::Shadows;
 use crate::spool::{Spool, ship};
 use crate::table::{Table, target, unknown_model};
 
@@ -56,6 +64,7 @@ pub struct Service {
     pub(crate) fleet: Fleet,
     pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
+    pub(crate) shadows: Shadows,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -74,6 +83,7 @@ impl Service {
         let fleet = Fleet::new(replicas, settings.replicas.clone(), load_timeout, new_seed()).await;
         let table = Table::new();
         let answers = Answers::new(Arc::clone(&deps.cache.responses), settings.cache.clone());
+        let shadows = Shadows::new(settings.shadows.clone());
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
@@ -84,6 +94,7 @@ impl Service {
             fleet,
             answers,
             spool,
+            shadows,
             id,
             losing,
             kept,
@@ -99,10 +110,10 @@ impl Service {
         ship(Arc::clone(&self.spool), log, stop).await;
     }
 
-    /// The versions that routes name and no replica is known to hold.
+    /// The versions that routes send requests to and no replica is known to hold.
     fn missing(&self) -> Vec<Target> {
         let held = self.fleet.held();
-        let routed = self.table.routed();
+        let routed = self.table.answering();
         let targets = routed.iter().map(|version| target(version));
         targets.filter(|target| !held.contains(target)).collect()
     }
@@ -229,7 +240,7 @@ impl RouterApi for Service {
     }
 
     async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError> {
-        pending((call, request))
+        self.explained(&call, request)
     }
 
     async fn rollback(&self, call: Call, request: Rollback) -> Result<RolledBack, ApiError> {
@@ -257,7 +268,7 @@ impl RouterApi for Service {
         call: Call,
         query: ShadowQuery,
     ) -> Result<ShadowReport, ApiError> {
-        pending((call, query))
+        self.compare_shadow(call, query).await
     }
 
     async fn experiments(
@@ -265,11 +276,11 @@ impl RouterApi for Service {
         call: Call,
         query: ExperimentQuery,
     ) -> Result<ExperimentList, ApiError> {
-        pending((call, query))
+        self.list_experiments(call, query).await
     }
 
     async fn experiment(&self, call: Call, id: PlanId) -> Result<Experiment, ApiError> {
-        pending((call, id))
+        self.experiment_of(call, id).await
     }
 
     async fn create_experiment(
@@ -277,7 +288,7 @@ impl RouterApi for Service {
         call: Call,
         request: NewExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending((call, request))
+        self.plan_experiment(call, request).await
     }
 
     async fn act_on_experiment(
@@ -285,23 +296,23 @@ impl RouterApi for Service {
         call: Call,
         request: ActOnExperiment,
     ) -> Result<Experiment, ApiError> {
-        pending((call, request))
+        self.act(call, request).await
     }
 
     async fn report(&self, call: Call, id: PlanId) -> Result<Report, ApiError> {
-        pending((call, id))
+        self.report_of(call, id).await
     }
 
     async fn what_if(&self, call: Call, request: WhatIf) -> Result<WhatIfAnswer, ApiError> {
-        pending((call, request))
+        self.what_if_of(call, request).await
     }
 
     async fn layers(&self, call: Call) -> Result<LayerList, ApiError> {
-        pending((call,))
+        self.list_layers(call).await
     }
 
     async fn put_layer(&self, call: Call, request: NewLayer) -> Result<Layer, ApiError> {
-        pending((call, request))
+        self.change_layer(call, request).await
     }
 
     async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError> {

@@ -21,9 +21,14 @@ pub struct Settings {
     pub max_arms: usize,
     pub saved_table: PathBuf,
     pub replicas: ReplicaSettings,
+    pub routes: RouteSettings,
+    pub fallback: FallbackSettings,
+    pub sticky: StickySettings,
     pub cache: CacheSettings,
     pub policies: PolicySettings,
     pub plans: PlanSettings,
+    pub shadows: ShadowSettings,
+    pub experiments: ExperimentSettings,
     pub spool: SpoolSettings,
 }
 
@@ -39,6 +44,36 @@ pub struct ReplicaSettings {
     pub retry_reserve: u32,
     pub breaker_failures: u32,
     pub breaker_cool_down_ms: u64,
+}
+
+/// `[router.routes]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    pub max_rules: usize,
+    pub max_conditions: usize,
+    pub max_values: usize,
+    pub max_audiences: usize,
+    pub max_audience_units: usize,
+    pub max_text_bytes: usize,
+    pub max_shadows: usize,
+    pub max_fallbacks: usize,
+    pub max_default_bytes: usize,
+}
+
+/// `[router.fallback]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FallbackSettings {
+    pub reserve_ms: u64,
+    pub last_good_ttl_s: u64,
+}
+
+/// `[router.sticky]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StickySettings {
+    pub ttl_s: u64,
 }
 
 /// `[router.cache]`.
@@ -65,6 +100,35 @@ pub struct PolicySettings {
 pub struct PlanSettings {
     pub tick_ms: u64,
     pub lease_ms: u64,
+}
+
+/// `[router.shadows]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowSettings {
+    pub max_waiting: usize,
+    pub max_concurrent: usize,
+    pub timeout_ms: u64,
+    pub tolerance: f64,
+    pub max_reported: u32,
+    pub worst: usize,
+}
+
+/// `[router.experiments]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentSettings {
+    pub look_s: u64,
+    pub max_looks: usize,
+    pub page: u32,
+    pub least_move: f64,
+    pub turn_ms: u64,
+    pub max_open: usize,
+    pub max_arms: usize,
+    pub max_metrics: usize,
+    pub max_characters: usize,
+    pub max_runtime_s: u64,
+    pub min_epoch_s: u64,
 }
 
 /// `[router.spool]`.

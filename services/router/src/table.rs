@@ -8,15 +8,15 @@ use contracts::inference::Target;
 use contracts::{ApiError, ErrorCode};
 use domain::policy::{ROLES, Rules};
 use domain::prediction::{Decision, Reason};
-use domain::route::BUCKETS;
 use domain::{ModelName, ModelPolicy, PredictionId, Role, Route, Version, VersionId};
 use runtime::telemetry::VersionMetrics;
 use storage::ports::{Registry, Routes};
 
-use crate::assignment::{bucket, version_at};
+use crate::choice::{Ready, Steps, Verdict};
 use crate::error::RouterError;
 use crate::saved::Saved;
 use crate::service::not_shown;
+use crate::targeting::Who;
 
 /// The table, replaced as a whole at each change, so that a reader never waits.
 pub(crate) struct Table(ArcSwap<HashMap<ModelName, Entry>>);
@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     pub(crate) versions: BTreeMap<VersionId, Arc<Version>>,
     /// Of each version.
     pub(crate) metrics: BTreeMap<VersionId, Arc<VersionMetrics>>,
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) route: Option<Arc<Ready>>,
     pub(crate) policy: Arc<InForce>,
 }
 
@@ -55,6 +55,21 @@ pub(crate) struct Choice {
     pub(crate) counted: Arc<VersionMetrics>,
     /// What is ruled for the model.
     pub(crate) policy: Arc<InForce>,
+    /// The route that decided, if one did.
+    pub(crate) route: Option<Arc<Ready>>,
+    /// The bucket that decided.
+    pub(crate) bucket: Option<u32>,
+    /// The place in the route of the trial that decided, if its units keep their first arms.
+    pub(crate) strict: Option<usize>,
+    /// Why the version cannot be asked, if so.
+    pub(crate) refused: Option<ApiError>,
+}
+
+/// A version that may be asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) version: Arc<Version>,
+    pub(crate) counted: Arc<VersionMetrics>,
 }
 
 impl Table {
@@ -95,7 +110,10 @@ impl Table {
         }
         for route in read.routes {
             let entry = entries.entry(route.model.clone()).or_default();
-            entry.route = Some(Arc::new(route));
+            let known = current.get(&route.model).and_then(|known| known.route.as_ref());
+            // Most are what they were, and need not be made ready again.
+            let same = known.filter(|known| known.is_made_of(&route)).cloned();
+            entry.route = Some(same.unwrap_or_else(|| Arc::new(Ready::new(route))));
         }
         for (model, policy) in read.policies {
             entries.entry(model).or_default().policy = InForce::new(policy);
@@ -122,7 +140,8 @@ impl Table {
         let table = self.0.load();
         let mut models: Vec<_> = table.keys().cloned().collect();
         models.sort();
-        let routes = models.iter().filter_map(|model| table.get(model)?.route.as_deref().cloned());
+        let routes =
+            models.iter().filter_map(|model| Some((**table.get(model)?.route.as_deref()?).clone()));
         let routes = routes.collect();
         let policy = |model: &ModelName| {
             let policy = &table.get(model)?.policy.policy;
@@ -141,60 +160,49 @@ impl Table {
         })
     }
 
-    /// Chooses the version that answers.
+    /// Chooses the version that answers. Who is not told of versions cannot name one.
     pub(crate) fn choose(
         &self,
         model: &ModelName,
         pinned: Option<VersionId>,
-        unit: Option<&str>,
+        who: &Who<'_>,
         id: PredictionId,
-        role: Role,
+        steps: &mut Steps,
     ) -> Result<Choice, ApiError> {
         let table = self.0.load();
         let entry = table.get(model).ok_or_else(|| unknown_model(model))?;
-        let shown = entry.policy.policy.shows_version_to(role);
+        let shown = entry.policy.policy.shows_version_to(who.role);
         if pinned.is_some() && !shown {
             return Err(not_shown(model));
         }
-        let generation = entry.route.as_ref().map_or(0, |route| route.generation);
-        let unit_kept = unit.map(str::to_owned);
-        let (version, reason, propensity) = match (pinned, &entry.route) {
-            (Some(version), _) => (version, Reason::Pinned, 1.0),
-            (None, Some(route)) => {
-                let (reason, bucket) = match unit {
-                    Some(unit) => (Reason::Unit, bucket(&route.salt, unit)),
-                    None => (Reason::Request, bucket(&route.salt, &id.to_string())),
-                };
-                let version =
-                    version_at(&route.segments, bucket).ok_or_else(|| no_version(model))?;
-                let arm = route.arms.iter().find(|arm| arm.version == version);
-                let share = arm.map_or(0, |arm| arm.share_ppm);
-                (version, reason, f64::from(share) / f64::from(BUCKETS))
+        let verdict = match (pinned, &entry.route) {
+            (Some(version), route) => {
+                steps.say(|| format!("the caller names version {version}"));
+                let generation = route.as_ref().map_or(0, |route| route.generation);
+                let unit = who.unit.map(str::to_owned);
+                let decision = Decision::new(generation, Reason::Pinned, 1.0, unit);
+                Some(Verdict { version, decision, bucket: None, strict: None })
             }
-            (None, None) => return Err(no_version(model)),
+            (None, Some(route)) => route.decide(who, id, steps),
+            (None, None) => None,
         };
-        let decision = Decision::new(generation, reason, propensity, unit_kept);
-        let (version, counted) = entry
-            .versions
-            .get(&version)
-            .zip(entry.metrics.get(&version))
+        let Verdict { version, decision, bucket, strict } =
+            verdict.ok_or_else(|| no_version(model))?;
+        let Served { version, counted } = entry
+            .served(version)
             .ok_or_else(|| unknown_version(model, version, entry.versions.keys()))?;
-        if !version.enabled && !shown {
-            let message = format!("model `{model}` cannot answer now");
-            return Err(ApiError::new(ErrorCode::Unavailable, message));
-        }
-        if !version.enabled {
-            return Err(ApiError::new(
-                ErrorCode::Unavailable,
-                format!(
-                    "version {} of model `{model}` is unloaded: load it with `POST /v2/repository/models/{model}/load`",
-                    version.version
-                ),
-            ));
-        }
-        let policy = Arc::clone(&entry.policy);
-        let (version, counted) = (Arc::clone(version), Arc::clone(counted));
-        Ok(Choice { version, decision, counted, policy })
+        let refused = (!version.enabled).then(|| unloaded(model, &version, shown));
+        let (policy, route) = (Arc::clone(&entry.policy), entry.route.clone());
+        Ok(Choice { version, decision, counted, policy, route, bucket, strict, refused })
+    }
+
+    /// A version that may be asked in the place of another: it is loaded, and its route does not
+    /// block it.
+    pub(crate) fn stand_in(&self, model: &ModelName, version: VersionId) -> Option<Served> {
+        let table = self.0.load();
+        let entry = table.get(model)?;
+        let blocked = entry.route.as_ref().is_some_and(|route| route.blocks(version).is_some());
+        entry.served(version).filter(|served| served.version.enabled && !blocked)
     }
 
     /// Each model's generation in force.
@@ -212,18 +220,33 @@ impl Table {
         all
     }
 
-    /// The versions that a route sends units to, and that may be served.
+    /// The versions that routes name in any part, and that may be served: they are kept loaded.
     pub(crate) fn routed(&self) -> Vec<Arc<Version>> {
+        self.named(Route::serving)
+    }
+
+    /// The versions that routes send requests to, and that may be served.
+    pub(crate) fn answering(&self) -> Vec<Arc<Version>> {
+        self.named(Route::answering)
+    }
+
+    fn named(&self, by: fn(&Route) -> Vec<VersionId>) -> Vec<Arc<Version>> {
         let table = self.0.load();
-        let mut routed = Vec::new();
+        let mut named = Vec::new();
         for entry in table.values() {
-            let arms = entry.route.iter().flat_map(|route| &route.arms);
-            for arm in arms.filter(|arm| arm.share_ppm > 0) {
-                let version = entry.versions.get(&arm.version);
-                routed.extend(version.filter(|version| version.enabled).cloned());
+            for version in entry.route.iter().flat_map(|route| by(route)) {
+                let version = entry.versions.get(&version);
+                named.extend(version.filter(|version| version.enabled).cloned());
             }
         }
-        routed
+        named
+    }
+}
+
+impl Entry {
+    fn served(&self, version: VersionId) -> Option<Served> {
+        let (version, counted) = (self.versions.get(&version)?, self.metrics.get(&version)?);
+        Some(Served { version: Arc::clone(version), counted: Arc::clone(counted) })
     }
 }
 
@@ -249,6 +272,18 @@ pub(crate) fn unknown_version<'a>(
         ErrorCode::NotFound,
         format!("model `{model}` has no version `{version}`, but {}", known.join(", ")),
     )
+}
+
+fn unloaded(model: &ModelName, version: &Version, shown: bool) -> ApiError {
+    let message = if shown {
+        format!(
+            "version {} of model `{model}` is unloaded: load it with `POST /v2/repository/models/{model}/load`",
+            version.version
+        )
+    } else {
+        format!("model `{model}` cannot answer now")
+    };
+    ApiError::new(ErrorCode::Unavailable, message)
 }
 
 fn no_version(model: &ModelName) -> ApiError {

@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::collections::HashSet;
+#[path = "api/routing.rs"]
+mod routing;
+#[path = "api/standing_in.rs"]
+mod standing_in;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +27,9 @@ use runtime::{Process, Recorder, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
+#[path = "api/experiments.rs"]
+mod experiments;
+
 const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
 
 /// A replica that answers with the version's number.
@@ -31,6 +39,8 @@ struct Replica {
     refuses: AtomicBool,
     loaded: Mutex<HashSet<Target>>,
     answers: AtomicU64,
+    /// How these versions fail; a time-out comes late.
+    broken: Mutex<HashMap<VersionId, ErrorCode>>,
 }
 
 impl Replica {
@@ -62,6 +72,12 @@ impl InferenceApi for Replica {
         if !self.loaded.lock().unwrap().contains(&target) {
             return Err(ApiError::new(ErrorCode::NotFound, "not loaded"));
         }
+        let broken = self.broken.lock().unwrap().get(&target.version).copied();
+        match broken {
+            Some(ErrorCode::Timeout) => tokio::time::sleep(Duration::from_secs(60)).await,
+            Some(code) => return Err(ApiError::new(code, "broken")),
+            None => {}
+        }
         self.answers.fetch_add(1, Ordering::Relaxed);
         let meta = Answered {
             content_type: "application/json".to_owned(),
@@ -74,7 +90,10 @@ impl InferenceApi for Replica {
             cache: None,
         };
         let id = request.meta.prediction_id;
-        let body = json!({"model_version": target.version, "prediction_id": id}).to_string();
+        let degraded = request.meta.degraded;
+        let body =
+            json!({"model_version": target.version, "prediction_id": id, "degraded": degraded});
+        let body = body.to_string();
         Ok(Framed { meta, body: body.into() })
     }
 
@@ -136,6 +155,27 @@ async fn start_with(
     replicas: usize,
     relational: storage::Relational,
 ) -> Result<Test, router::RouterError> {
+    let settings = settings(&folder);
+    start_as(folder, replicas, relational, settings).await
+}
+
+async fn start_with_settings(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+    change: impl FnOnce(&mut Settings),
+) -> Test {
+    let mut settings = settings(&folder);
+    change(&mut settings);
+    start_as(folder, replicas, relational, settings).await.unwrap()
+}
+
+async fn start_as(
+    folder: TempDir,
+    replicas: usize,
+    relational: storage::Relational,
+    settings: Settings,
+) -> Result<Test, router::RouterError> {
     let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
     let artifacts = url(&folder, "file", "artifacts");
     let deps = Deps {
@@ -148,7 +188,7 @@ async fn start_with(
         clock: Arc::new(SystemClock),
         recorder: Arc::new(Recorder::alone("router", Arc::new(SystemClock))),
     };
-    let service = router::build(settings(&folder), deps).await?;
+    let service = router::build(settings, deps).await?;
     let process = Process::default();
     router::background(&service, &process);
     Ok(Test { router: router::api(&service), replicas, process, folder })
@@ -164,6 +204,18 @@ fn call(role: Role) -> Call {
     let mut call = Call::service("test", Duration::from_secs(10));
     call.principal = Some(Principal::user(role.as_str(), "t", role));
     call
+}
+
+fn asked(unit: Option<&str>) -> PredictRequest {
+    PredictRequest {
+        model: "iris".parse().unwrap(),
+        version: None,
+        unit: unit.map(str::to_owned),
+        protocol: Protocol::Natural,
+        content_type: "application/json".to_owned(),
+        cache: CacheWish::Use,
+        context: Default::default(),
+    }
 }
 
 impl Test {
@@ -182,15 +234,10 @@ impl Test {
     }
 
     async fn predict(&self, unit: Option<&str>) -> Result<Framed<Answered>, ApiError> {
-        let meta = PredictRequest {
-            model: "iris".parse().unwrap(),
-            version: None,
-            unit: unit.map(str::to_owned),
-            protocol: Protocol::Natural,
-            content_type: "application/json".to_owned(),
-            cache: CacheWish::Use,
-            context: Default::default(),
-        };
+        self.ask(asked(unit)).await
+    }
+
+    async fn ask(&self, meta: PredictRequest) -> Result<Framed<Answered>, ApiError> {
         let request = Framed { meta, body: Bytes::from_static(b"{\"features\":[1,2,3,4]}") };
         self.router.predict(call(Role::Client), request).await
     }

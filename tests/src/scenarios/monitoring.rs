@@ -186,9 +186,11 @@ fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     files
 }
 
-const ONLY_IF_ASKED_FOR: [&str; 3] = [
+const ONLY_IF_ASKED_FOR: [&str; 5] = [
     "engine_trace_export_failures_total",
     "engine_response_cache_requests_total",
+    "engine_degraded_answers_total",
+    "engine_sticky_assignments_total",
     "output_filter_total",
 ];
 

@@ -38,6 +38,9 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/docs", Anyone, 200),
     ("GET", "/.well-known/jwks.json", Anyone, 200),
     ("POST", "/api/v1/auth/token", Anyone, 422),
+    // No identity provider is set up.
+    ("GET", "/api/v1/auth/oidc/login", Anyone, 404),
+    ("GET", "/api/v1/auth/oidc/callback", Anyone, 404),
     ("GET", "/api/v1/auth/me", SignedIn, 200),
     ("POST", "/api/v1/auth/refresh", Anyone, 422),
     ("POST", "/api/v1/auth/logout", SignedIn, 204),
@@ -63,8 +66,23 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("DELETE", "/api/v1/models/{model}/aliases/{alias}", Engineer, 404),
     ("GET", "/api/v1/models/{model}/route", SignedIn, 404),
     ("PUT", "/api/v1/models/{model}/route", Engineer, 422),
+    ("POST", "/api/v1/models/{model}/route/explain", Analyst, 404),
     ("GET", "/api/v1/models/{model}/policy", Analyst, 404),
     ("PUT", "/api/v1/models/{model}/policy", Engineer, 404),
+    ("GET", "/api/v1/models/{model}/shadows/{version}", Analyst, 404),
+    ("GET", "/api/v1/layers", Analyst, 200),
+    ("PUT", "/api/v1/layers", Engineer, 422),
+    ("GET", "/api/v1/experiments", Analyst, 200),
+    ("POST", "/api/v1/experiments", Engineer, 422),
+    ("GET", "/api/v1/experiments/{id}", Analyst, 400),
+    ("POST", "/api/v1/experiments/{id}/start", Engineer, 400),
+    ("POST", "/api/v1/experiments/{id}/pause", Engineer, 400),
+    ("POST", "/api/v1/experiments/{id}/resume", Engineer, 400),
+    ("POST", "/api/v1/experiments/{id}/promote", Engineer, 422),
+    ("POST", "/api/v1/experiments/{id}/abort", Engineer, 422),
+    ("PUT", "/api/v1/experiments/{id}/weights", Engineer, 422),
+    ("GET", "/api/v1/experiments/{id}/report", Analyst, 400),
+    ("POST", "/api/v1/experiments/{id}/what-if", Analyst, 422),
     ("GET", "/api/v1/models/{model}/metrics-summary", Analyst, 404),
     ("POST", "/api/v1/models/{model}/predict", ClientRole, 404),
     ("GET", "/api/v1/predictions/{id}", SignedIn, 404),
@@ -349,6 +367,11 @@ fn internal_calls() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         "task": "regression", "modality": "tabular", "format": "onnx", "inputs": [],
         "outputs": []}});
     let upload = json!({"model": "m", "manifest": null, "files": []});
+    let plan = "exp_0199c1d2e3f47abc8def0123456789ab";
+    let arms = json!([{"version": "1", "weight": 1}, {"version": "2", "weight": 1}]);
+    let experiment = json!({"name": "e", "model": "m", "hypothesis": "h", "control": "1",
+        "arms": arms.clone(), "primary": {"name": "p", "of": {"measure": "error"}},
+        "minimum_effect": 0.1});
     let user = json!({"username": "eve", "password": "long enough", "role": "admin"});
     let plain = |body: Value| body.to_string().into_bytes();
     let framed = |meta: Value| {
@@ -369,6 +392,14 @@ fn internal_calls() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("router", "put-policy", plain(json!({"model": "m", "policy": {}}))),
         ("router", "set-enabled", plain(json!({"model": "m", "version": null, "enabled": true}))),
         ("router", "prediction", plain(json!(id))),
+        ("router", "layers", plain(Value::Null)),
+        ("router", "put-layer", plain(json!({"name": "l"}))),
+        ("router", "experiments", plain(json!({}))),
+        ("router", "experiment", plain(json!(plan))),
+        ("router", "create-experiment", plain(experiment)),
+        ("router", "act-on-experiment", plain(json!({"id": plan, "action": {"action": "start"}}))),
+        ("router", "report", plain(json!(plan))),
+        ("router", "what-if", plain(json!({"experiment": plan, "policy": arms}))),
         ("router", "predict", framed(ask)),
         ("inference", "loaded", plain(Value::Null)),
         ("inference", "load", plain(version.clone())),

@@ -22,6 +22,7 @@ const OF_UNITS: &str = "unit_feedback";
 
 // Names of indexes, as the migrations have them.
 const BY_PREDICTION: &str = "once_by_prediction_outcome_source";
+const BY_MODEL: &str = "by_model_and_prediction";
 const BY_UNIT: &str = "once_by_unit_outcome_source";
 
 /// Not all or nothing: where it fails midway, some is kept. Adding it again is harmless.
@@ -246,6 +247,7 @@ impl DocumentsDatabase {
                 .find(these.clone())
                 .projection(doc! { "prediction_id": 1, "received_at_ns": 1 })
                 .sort(doc! { "prediction_id": 1 })
+                .hint(Hint::Name(BY_MODEL.to_owned()))
                 .limit(limit)
                 .await?;
             found.try_collect::<Vec<RawDocumentBuf>>().await

@@ -11,7 +11,7 @@ use super::{DocumentsDatabase, WAITS, failures};
 use crate::StoreError;
 
 /// Forward only: a later file adds to the earlier ones.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     (
         "0001_predictions_feedback",
         include_str!("../../../../migrations/mongo/0001_predictions_feedback.json"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [(&str, &str); 3] = [
         "0003_feedback_subjects",
         include_str!("../../../../migrations/mongo/0003_feedback_subjects.json"),
     ),
+    ("0004_shadows", include_str!("../../../../migrations/mongo/0004_shadows.json")),
 ];
 
 /// Codes of the server that say another one made the same collection or index at that moment: exists

@@ -19,7 +19,7 @@ const DOCUMENTS_PER_INSERT: usize = 500;
 const BYTES_PER_INSERT: usize = 16 * 1024 * 1024;
 
 /// Documents per answer of a long result.
-const DOCUMENTS_PER_ANSWER: u32 = 10_000;
+pub(super) const DOCUMENTS_PER_ANSWER: u32 = 10_000;
 
 /// Not all or nothing: where an append fails midway, some of its records are kept. Appending them
 /// again is harmless.

@@ -8,7 +8,7 @@ use super::failure::{UNREACHABLE, failure, no_connection, overdue};
 use super::{WAITS, begin};
 use crate::StoreError;
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "accounts, registry, routes",
@@ -19,6 +19,7 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         "credentials, audit",
         include_str!("../../../../migrations/postgres/0002_credentials_audit.sql"),
     ),
+    (3, "events", include_str!("../../../../migrations/postgres/0003_events.sql")),
     (4, "plans", include_str!("../../../../migrations/postgres/0004_plans.sql")),
 ];
 

@@ -12,6 +12,7 @@ use crate::{StoreError, json};
 
 mod feedback;
 mod predictions;
+mod shadows;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ const SCHEMA: Schema = Schema {
             "feedback subjects",
             include_str!("../../../../migrations/sqlite/documents/0003_feedback_subjects.sql"),
         ),
+        (4, "shadows", include_str!("../../../../migrations/sqlite/documents/0004_shadows.sql")),
     ],
 };
 

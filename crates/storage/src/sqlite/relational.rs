@@ -11,6 +11,7 @@ use crate::stores::Check;
 mod accounts;
 mod audit;
 mod credentials;
+mod events;
 mod plans;
 mod registry;
 mod routes;
@@ -30,6 +31,7 @@ const SCHEMA: Schema = Schema {
             "credentials, audit",
             include_str!("../../../../migrations/sqlite/relational/0002_credentials_audit.sql"),
         ),
+        (3, "events", include_str!("../../../../migrations/sqlite/relational/0003_events.sql")),
         (4, "plans", include_str!("../../../../migrations/sqlite/relational/0004_plans.sql")),
     ],
 };

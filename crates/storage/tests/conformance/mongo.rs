@@ -21,6 +21,7 @@ async fn mongodb_does_what_the_ports_promise() -> Outcome {
     for _ in 0..2 {
         suite::predictions(&*store.predictions).await?;
         suite::feedback(&*store.feedback).await?;
+        suite::shadows(&*store.shadows).await?;
     }
     store.check().await?;
 

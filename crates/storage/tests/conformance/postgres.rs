@@ -33,7 +33,8 @@ async fn two_processes_write_to_postgres_at_once() -> Outcome {
     suite::audit_by_two(&*first.audit, &*second.audit).await?;
     suite::registry_by_two(&*first.registry, &*second.registry).await?;
     suite::routes_by_two(&*first.routes, &*second.routes).await?;
-    suite::plans_by_two(&*first.plans, &*second.plans).await
+    suite::plans_by_two(&*first.plans, &*second.plans).await?;
+    suite::events_by_two(&*first.events, &*second.events).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -52,7 +53,7 @@ async fn many_start_at_once_on_an_empty_database() {
             .fetch_one(&mut open(&url).await)
             .await
             .unwrap();
-        assert_eq!(applied, 3);
+        assert_eq!(applied, 4);
     }
 }
 
@@ -138,7 +139,8 @@ async fn all_suites(store: &Relational) -> Outcome {
     suite::audit(&*store.audit).await?;
     suite::registry(&*store.registry).await?;
     suite::routes(&*store.routes).await?;
-    suite::plans(&*store.plans).await
+    suite::plans(&*store.plans).await?;
+    suite::events(&*store.events).await
 }
 
 async fn open(url: &str) -> PgConnection {

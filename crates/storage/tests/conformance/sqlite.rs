@@ -49,6 +49,7 @@ async fn sqlite_relational_does_what_the_ports_promise() -> Outcome {
         suite::registry(&*store.registry).await?;
         suite::routes(&*store.routes).await?;
         suite::plans(&*store.plans).await?;
+        suite::events(&*store.events).await?;
     }
     store.check().await
 }
@@ -60,6 +61,7 @@ async fn sqlite_documents_does_what_the_ports_promise() -> Outcome {
     for _ in 0..2 {
         suite::predictions(&*store.predictions).await?;
         suite::feedback(&*store.feedback).await?;
+        suite::shadows(&*store.shadows).await?;
     }
     store.check().await
 }
@@ -86,6 +88,7 @@ async fn two_processes_write_to_sqlite_at_once() -> Outcome {
     suite::registry_by_two(&*first.registry, &*second.registry).await?;
     suite::routes_by_two(&*first.routes, &*second.routes).await?;
     suite::plans_by_two(&*first.plans, &*second.plans).await?;
+    suite::events_by_two(&*first.events, &*second.events).await?;
 
     let (first, second) = tokio::join!(place.documents(), place.documents());
     suite::predictions_by_two(&*first.predictions, &*second.predictions).await?;
@@ -121,7 +124,7 @@ async fn many_start_at_once_on_files_that_are_not_there_yet() {
         .fetch_one(&mut file)
         .await
         .unwrap();
-        assert_eq!(applied, 6);
+        assert_eq!(applied, 8);
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::settings::{DEFAULTS, Settings};
 
 /// How long one command may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Either way.
 pub(super) enum Door {
@@ -37,6 +37,7 @@ impl Door {
             accounts: relational.accounts,
             credentials: relational.credentials,
             audit: relational.audit,
+            provider: clients::provider(),
             clock: Arc::new(SystemClock),
         };
         Ok(Some(Self::Stores(auth::build(settings.auth.clone(), deps).await?)))

@@ -62,12 +62,12 @@ pub(super) fn set_text(read: &mut NewFeedback, name: &str, text: &str) -> Result
         "value" => {
             let number = text.trim().parse();
             read.value =
-                Some(number.map_err(|_| format!("must be a number, got `{}`", cut(text)))?);
+                Some(number.map_err(|_cause| format!("must be a number, got `{}`", cut(text)))?);
         }
         "metric" => read.metric = Some(text.parse().map_err(told)?),
         "at" => {
             let moment = OffsetDateTime::parse(text, &Rfc3339);
-            read.at = Some(moment.map_err(|_| {
+            read.at = Some(moment.map_err(|_cause| {
                 format!("must be a moment like `2026-01-31T23:59:59Z`, got `{}`", cut(text))
             })?);
         }

@@ -79,7 +79,7 @@ async fn what_waits_is_read_page_by_page_and_what_does_not_is_passed_over() {
         one(&service, "till", label(one_of_them.prediction_id, "a")).await.unwrap();
     }
     // Every second one, and the whole begin, comes after all.
-    let comes = |n: usize| n < 20 || n % 2 == 0;
+    let comes = |n: usize| n < 20 || n.is_multiple_of(2);
     let (late, waiting): (Vec<_>, Vec<_>) =
         records.into_iter().enumerate().partition(|(n, _)| comes(*n));
     let late: Vec<_> = late.into_iter().map(|(_, record)| record).collect();

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{
+    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry, routes,
+    shadows, upload, v2,
+};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -51,6 +54,8 @@ struct Problem {
         redirect,
         auth::jwks,
         auth::token,
+        oidc::login,
+        oidc::callback,
         auth::me,
         auth::refresh,
         auth::logout,
@@ -76,8 +81,23 @@ struct Problem {
         registry::remove_alias,
         registry::route,
         registry::put_route,
+        explain::explain,
+        shadows::shadow_report,
         registry::policy,
         registry::put_policy,
+        experiments::layers,
+        experiments::put_layer,
+        experiments::experiments,
+        experiments::create_experiment,
+        experiments::experiment,
+        experiments::start,
+        experiments::pause,
+        experiments::resume,
+        experiments::promote,
+        experiments::abort,
+        experiments::weights,
+        experiments::report,
+        experiments::what_if,
         outcomes::metrics_summary,
         predict::predict,
         predict::prediction,

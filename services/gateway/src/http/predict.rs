@@ -11,23 +11,22 @@ use contracts::inference::Protocol;
 use contracts::router::{CacheWish, PredictRequest, PredictionView};
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::ModelName;
-use domain::targeting::Context;
 use futures_util::TryStreamExt;
 use runtime::http::{Caller, Problem, matched_path};
 use runtime::telemetry::{label, metrics, record};
-use serde::Deserialize;
-use serde_json::Value;
 
+use super::aside::{self, Aside, Remembered};
 use super::registry::parse_model;
 use super::upload::{malformed, read_part};
 use crate::Gateway;
 
 /// Asks a model. Forms: `{"features":[...]}`, `{"features":{...}}`, `{"instances":[...]}`,
 /// `{"text":"..."}`, `{"image":"<base64>"}`, `text/csv`, `image/*`, multipart `file`. The header
-/// `X-User-Id`, or `unit` in the body, keeps a user at the same version.
+/// `X-User-Id`, or `unit` in the body, keeps a user at the same version; `context` in the body, a flat
+/// object, is for the rules of the route. `X-Model-Version` asks for a version, for who sees versions.
 #[utoipa::path(
     post, path = "/api/v1/models/{model}/predict", tag = "predict",
-    params(("model" = String, Path), ("X-User-Id" = Option<String>, Header)),
+    params(("model" = String, Path), ("X-User-Id" = Option<String>, Header), ("X-Model-Version" = Option<String>, Header)),
     request_body(content((Object = "application/json"), (String = "text/csv"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))),
     responses((status = 200, body = Object))
 )]
@@ -93,7 +92,7 @@ async fn natural(
         .unwrap_or("application/json")
         .to_owned();
     let mut inner = payload.into_inner();
-    let mut unit = None;
+    let mut aside = Aside::default();
     let (content_type, body) = if content_type.starts_with("multipart/") {
         let parts = Multipart::from_request(request, &mut inner).await.map_err(|error| {
             ApiError::new(
@@ -102,24 +101,40 @@ async fn natural(
             )
         })?;
         let form = read_form(parts, gateway.max_body_bytes).await?;
-        unit = form.unit;
+        aside.unit = form.unit;
+        if let Some(context) = form.context {
+            aside.fields = aside::of_part(&context, &gateway.context)?;
+        }
         (form.content_type, form.file)
     } else {
         (content_type, whole_body(request, &mut inner).await?)
     };
-    if content_type.starts_with("application/json") {
-        unit = unit_in(&body)?;
+    if is_json(&content_type) {
+        let Aside { unit, fields } = aside::of_body(&body, &gateway.context)?;
+        aside.unit = aside.unit.or(unit);
+        aside.fields.extend(fields);
     }
+    let (unit, remembered) = unit_or_remembered(gateway, request, aside.unit)?;
     let asked = PredictRequest {
         model,
-        version: None,
-        unit: unit_of_header(request)?.or(unit),
+        version: aside::version(request)?,
+        unit,
         protocol: Protocol::Natural,
         content_type,
         cache: cache_wish(request),
-        context: Context::default(),
+        context: aside::context(request, aside.fields),
     };
-    send(gateway, call, request, Framed { meta: asked, body }).await
+    let mut answer = send(gateway, call, request, Framed { meta: asked, body }).await?;
+    if let Some(remembered) = remembered {
+        remembered.tell(&mut answer);
+    }
+    Ok(answer)
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    matches!(essence.as_str(), "" | "application/json") || essence.ends_with("+json")
 }
 
 /// Reads the body, up to `http.max_body_bytes`.
@@ -203,7 +218,7 @@ pub(super) fn cache_wish(request: &HttpRequest) -> CacheWish {
 }
 
 /// Who is to keep the same version, as the header says.
-pub(super) fn unit_of_header(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+fn unit_of_header(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     match request.headers().get("x-user-id") {
         None => Ok(None),
         Some(value) => match value.to_str() {
@@ -216,32 +231,30 @@ pub(super) fn unit_of_header(request: &HttpRequest) -> Result<Option<String>, Ap
     }
 }
 
-/// Who is to keep the same version, as the body says. The rest of the body stays unread: it is the
-/// model's business. A body that is no JSON is refused there too, with the place of the fault.
-fn unit_in(body: &[u8]) -> Result<Option<String>, ApiError> {
-    #[derive(Deserialize)]
-    struct Peek {
-        unit: Option<Value>,
+/// Who is to keep the same version: as the header says, as the body says, or as a cookie does for who
+/// says nothing.
+pub(super) fn unit_or_remembered(
+    gateway: &Gateway,
+    request: &HttpRequest,
+    of_body: Option<String>,
+) -> Result<(Option<String>, Option<Remembered>), ApiError> {
+    if let Some(unit) = unit_of_header(request)?.or(of_body) {
+        return Ok((Some(unit), None));
     }
-    if !body.windows(6).any(|window| window == b"\"unit\"") {
-        return Ok(None);
-    }
-    match serde_json::from_slice::<Peek>(body).ok().and_then(|peek| peek.unit) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(unit)) => Ok(Some(unit)),
-        Some(other) => Err(ApiError::at("#/unit", format!("must be a text, got `{other}`"))),
-    }
+    let remembered = aside::remembered(request, &gateway.unit_cookie)?;
+    Ok((remembered.as_ref().map(|remembered| remembered.unit.clone()), remembered))
 }
 
 pub(super) struct Form {
     unit: Option<String>,
+    context: Option<Bytes>,
     content_type: String,
     file: Bytes,
 }
 
-/// A form with one `file` and, if the client likes, a `unit`.
+/// A form with one `file` and, if the client likes, a `unit` and a `context`.
 pub(super) async fn read_form(mut parts: Multipart, limit: usize) -> Result<Form, ApiError> {
-    let (mut file, mut unit) = (None, None);
+    let (mut file, mut unit, mut context) = (None, None, None);
     let mut left = limit;
     while let Some(part) = parts.try_next().await.map_err(|error| malformed(&error))? {
         let name = part.name().unwrap_or_default().to_owned();
@@ -250,10 +263,11 @@ pub(super) async fn read_form(mut parts: Multipart, limit: usize) -> Result<Form
         match name.as_str() {
             "file" => file = Some((content_type.unwrap_or_default(), bytes)),
             "unit" => unit = Some(String::from_utf8_lossy(&bytes).into_owned()),
+            "context" => context = Some(bytes),
             other => {
                 return Err(ApiError::at(
                     format!("#/{}", other.escape_debug()),
-                    "is not a part of a prediction: send `file` and, if you like, `unit`",
+                    "is not a part of a prediction: send `file` and, if you like, `unit` and `context`",
                 ));
             }
         }
@@ -266,7 +280,7 @@ pub(super) async fn read_form(mut parts: Multipart, limit: usize) -> Result<Form
         "" | "application/octet-stream" => "image/*".to_owned(),
         _ => content_type,
     };
-    Ok(Form { unit, content_type, file })
+    Ok(Form { unit, context, content_type, file })
 }
 
 fn header_text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {

@@ -9,14 +9,14 @@ use contracts::inference::Protocol;
 use contracts::router::{Interface, PredictRequest, ServingState, SetEnabled, VersionState};
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::manifest::{Format, TensorSpec};
-use domain::targeting::Context;
 use domain::{ModelName, Version, VersionId};
 use runtime::http::{Caller, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::aside;
 use super::health::readiness;
-use super::predict::{cache_wish, send, unit_of_header, whole_body};
+use super::predict::{cache_wish, send, unit_or_remembered, whole_body};
 use super::registry::{not_shown, parse_model};
 use crate::Gateway;
 
@@ -141,7 +141,7 @@ pub(super) async fn version_ready(
 }
 
 /// Runs a model on tensors, in JSON or binary. The route chooses the version.
-#[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "v2", params(("model" = String, Path), ("Inference-Header-Content-Length" = Option<u64>, Header), ("X-User-Id" = Option<String>, Header)), request_body(content((Object = "application/json"), (Vec<u8> = "application/octet-stream"))), responses((status = 200, body = Object)))]
+#[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "v2", params(("model" = String, Path), ("Inference-Header-Content-Length" = Option<u64>, Header), ("X-User-Id" = Option<String>, Header), ("X-Model-Version" = Option<String>, Header)), request_body(content((Object = "application/json"), (Vec<u8> = "application/octet-stream"))), responses((status = 200, body = Object)))]
 pub(super) async fn infer(
     gateway: Data<Gateway>,
     Caller(call): Caller,
@@ -349,16 +349,21 @@ async fn run(
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let body = whole_body(request, &mut payload.into_inner()).await?;
+    let (unit, remembered) = unit_or_remembered(gateway, request, None)?;
     let asked = PredictRequest {
         model,
-        version,
-        unit: unit_of_header(request)?,
+        version: version.map_or_else(|| aside::version(request), |version| Ok(Some(version)))?,
+        unit,
         protocol: Protocol::V2 { header_length },
         content_type: content_type.unwrap_or("application/json").to_owned(),
         cache: cache_wish(request),
-        context: Context::default(),
+        context: aside::context(request, BTreeMap::new()),
     };
-    send(gateway, call, request, Framed { meta: asked, body }).await
+    let mut answer = send(gateway, call, request, Framed { meta: asked, body }).await?;
+    if let Some(remembered) = remembered {
+        remembered.tell(&mut answer);
+    }
+    Ok(answer)
 }
 
 fn parse(path: &(String, String)) -> Result<(ModelName, VersionId), ApiError> {

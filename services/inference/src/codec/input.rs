@@ -1,5 +1,6 @@
 //! Rows, texts and pictures into the model's tensors.
 
+use contracts::pointer::step;
 use contracts::{ApiError, Faults};
 use domain::Manifest;
 use domain::manifest::Feature;
@@ -8,7 +9,6 @@ use models::preprocess::tabular::{self, Cell};
 use models::preprocess::{image, text};
 
 use super::json::Json;
-use super::pointer::step;
 use super::{Asked, Decoded, Form};
 use crate::InferenceError;
 

@@ -4,13 +4,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use contracts::pointer::step;
 use contracts::{ApiError, ErrorCode, Faults};
 use domain::manifest::Modality;
 use models::rules::Compiled;
 
 use super::input;
 use super::json::Json;
-use super::pointer::step;
 use super::{Asked, Bounds, Decoded, table};
 
 /// Keys that may stand beside the input: the router reads them.
@@ -49,8 +49,14 @@ fn json(held: &Asked<'_>, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiErr
     };
     let mut faults = Faults::default();
     let mut found: Option<(String, Json)> = None;
+    let mut beside = Vec::new();
     for (key, value) in fields {
-        if BESIDE.contains(&key.as_str()) {
+        if let Some(known) = BESIDE.into_iter().find(|known| *known == key) {
+            // The router would take neither.
+            if beside.contains(&known) {
+                faults.add(step("#", &key), "is given twice");
+            }
+            beside.push(known);
             continue;
         }
         if !INPUTS.contains(&key.as_str()) {

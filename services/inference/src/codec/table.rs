@@ -1,5 +1,6 @@
 //! `text/csv` with a header: a row per line.
 
+use contracts::pointer::step;
 use contracts::{ApiError, ErrorCode, Faults};
 use domain::manifest::{Feature, FeatureKind, Modality};
 use models::preprocess::tabular::Cell;
@@ -7,7 +8,6 @@ use models::preprocess::tabular::Cell;
 use super::input;
 use super::json::Json;
 use super::natural::{bounded, must_take};
-use super::pointer::step;
 use super::{Asked, Bounds, Decoded};
 
 pub(super) fn decode(held: &Asked<'_>, body: &[u8], bounds: Bounds) -> Result<Decoded, ApiError> {

@@ -5,6 +5,7 @@ mod answer;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use contracts::pointer::step;
 use contracts::{ApiError, ErrorCode, Faults};
 use domain::manifest::{Datatype, Modality, TensorSpec};
 use models::onnx::spec_fits;
@@ -16,7 +17,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::pointer::step;
 use super::{Asked, Bounds, Decoded, Form, input, natural, v2_binary, v2_data};
 pub(super) use answer::encode;
 

@@ -31,6 +31,14 @@ pub(crate) struct Keyed {
     pub(super) echo: Option<String>,
 }
 
+/// Whose answer is meant.
+enum By {
+    /// The version's, under the route's generation.
+    Version,
+    /// Any version's.
+    Any,
+}
+
 impl Keyed {
     /// The key as stores have it.
     pub(super) fn name(&self) -> String {
@@ -39,6 +47,23 @@ impl Keyed {
 
     /// `None` for what is not kept: bodies that are no good JSON, and V2 bodies with bytes in them.
     pub(crate) fn of(asked: Asked) -> Option<Self> {
+        let shared = asked.policy.policy.cache?.shared;
+        Self::made(asked, shared, By::Version)
+    }
+
+    /// The key of the last good answer, whichever version gave it. A model whose answers are not kept
+    /// otherwise keeps these for each caller apart.
+    pub(crate) fn of_any_version(asked: Asked) -> Option<Self> {
+        let shared = asked.policy.policy.cache.is_some_and(|cache| cache.shared);
+        Self::made(asked, shared, By::Any)
+    }
+
+    /// Has the answer say that it is not the chosen version's.
+    pub(crate) fn mark_degraded(&mut self) {
+        self.task.degraded = true;
+    }
+
+    fn made(asked: Asked, shared: bool, by: By) -> Option<Self> {
         let Asked { caller, version, policy, generation, task, body } = asked;
         let essence = task.content_type.trim().to_ascii_lowercase();
         let kind = essence.split(';').next().unwrap_or_default().trim();
@@ -53,7 +78,6 @@ impl Keyed {
                 ("natural", essence.as_str(), body)
             }
         };
-        let cache = policy.policy.cache?;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             // With its length, so that no two lists of parts are one text.
@@ -62,16 +86,22 @@ impl Keyed {
         };
         add(env!("CARGO_PKG_VERSION").as_bytes());
         add(version.model.as_str().as_bytes());
-        add(version.version.to_string().as_bytes());
-        // A store of another time, or of another engine, may know a version of this number, too.
-        add(&version.created_at.unix_timestamp_nanos().to_le_bytes());
-        for file in &version.files {
-            add(file.sha256.as_bytes());
+        match by {
+            By::Version => {
+                add(version.version.to_string().as_bytes());
+                // A store of another time, or of another engine, may know a version of this number,
+                // too.
+                add(&version.created_at.unix_timestamp_nanos().to_le_bytes());
+                for file in &version.files {
+                    add(file.sha256.as_bytes());
+                }
+                add(&generation.to_le_bytes());
+            }
+            By::Any => add(b"any version"),
         }
-        add(&generation.to_le_bytes());
         add(&policy.policy.revision.to_le_bytes());
-        add(if cache.shared { b"shared" } else { b"own" });
-        add(if cache.shared { b"" } else { caller.id.as_bytes() });
+        add(if shared { b"shared" } else { b"own" });
+        add(if shared { b"" } else { caller.id.as_bytes() });
         add(if task.show_version { b"shown" } else { b"hidden" });
         add(protocol.as_bytes());
         add(kind.as_bytes());

@@ -74,6 +74,9 @@ pub(super) fn open(kept: Bytes, keyed: &Keyed) -> Option<Framed<Answered>> {
             fields.get("prediction_id")?;
             fields.set("prediction_id", &id);
             fields.set("cached", &yes);
+            if keyed.task.degraded {
+                fields.set("degraded", &yes);
+            }
             serde_json::to_vec(&fields)
         }
         Protocol::V2 { .. } => {
@@ -82,6 +85,9 @@ pub(super) fn open(kept: Bytes, keyed: &Keyed) -> Option<Framed<Answered>> {
             parameters.get("prediction_id")?;
             parameters.set("prediction_id", &id);
             parameters.set("cached", &yes);
+            if keyed.task.degraded {
+                parameters.set("degraded", &yes);
+            }
             let parameters = to_raw_value(&parameters).ok()?;
             let echo = keyed.echo.clone().map(RawValue::from_string).transpose().ok()?;
             fields.set("parameters", &parameters);

@@ -15,36 +15,32 @@ impl Service {
     pub(crate) async fn drive(&self, stop: CancellationToken) {
         let tick = Duration::from_millis(self.settings.plans.tick_ms.max(10));
         while stop.run_until_cancelled(tokio::time::sleep(tick)).await.is_some() {
-            if !self.has_lease().await {
+            if !self.has_lease(LEASE).await {
                 continue;
             }
             // A step that has begun is finished: half of one is what the next driver would find.
             self.drive_rollouts().await;
-            self.drive_experiments().await;
         }
-        self.give_lease_back().await;
+        self.give_lease_back(LEASE).await;
     }
 
-    async fn has_lease(&self) -> bool {
+    pub(super) async fn has_lease(&self, name: &str) -> bool {
         let now = self.deps.clock.now();
         let until = now + Duration::from_millis(self.settings.plans.lease_ms);
         let plans = &self.deps.relational.plans;
-        plans.lease(LEASE, &self.id, now, until).await.unwrap_or_else(|error| {
+        plans.lease(name, &self.id, now, until).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "the store does not say who drives rollouts and experiments");
             false
         })
     }
 
-    async fn give_lease_back(&self) {
+    pub(super) async fn give_lease_back(&self, name: &str) {
         let now = self.deps.clock.now();
-        if self.has_lease().await {
-            self.deps.relational.plans.lease(LEASE, &self.id, now, now).await.ok();
+        if self.has_lease(name).await {
+            self.deps.relational.plans.lease(name, &self.id, now, now).await.ok();
         }
     }
 
     #[expect(clippy::unused_async, reason = "rollouts come with their branch")]
     async fn drive_rollouts(&self) {}
-
-    #[expect(clippy::unused_async, reason = "experiments come with their branch")]
-    async fn drive_experiments(&self) {}
 }

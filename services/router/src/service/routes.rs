@@ -1,21 +1,23 @@
 //! How a route is put in force.
 
+mod compiling;
+pub(super) mod conditions;
+
+use std::collections::BTreeSet;
+
 use contracts::router::{NewArm, NewRoute, PutRoute};
-use contracts::{ApiError, Call, ErrorCode, Faults};
-use domain::route::{Arm, Cause};
+use contracts::{ApiError, Call, ErrorCode};
+use domain::route::Cause;
 use domain::{ModelName, Role, Route, Version, hex};
 use serde_json::json;
 use storage::StoreError;
 
 use super::{READERS, Service, not_shown, policy};
-use crate::assignment::{reassign, shares};
 use crate::error::RouterError;
+use compiling::Compiler;
 
 /// How often a change is tried again after another one came first.
 const ATTEMPTS: u32 = 5;
-
-/// The greatest weight: a sum of as many as a route may have stays exact enough.
-const MAX_WEIGHT: f64 = 1e9;
 
 impl Service {
     pub(super) async fn route_of(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
@@ -127,42 +129,37 @@ impl Service {
         self.existing_model(&model).await?;
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&model)).await.map_err(RouterError::from)?;
-        let arms = self.check_arms(&model, &wanted.arms, &versions)?;
-        for arm in arms.iter().filter(|arm| arm.share_ppm > 0) {
-            if let Some(version) = versions.iter().find(|version| version.version == arm.version) {
-                self.fleet.load(version).await?;
-            }
-        }
+        let mut loaded = BTreeSet::new();
         for attempt in 1.. {
             let routes = &self.deps.relational.routes;
             let current = routes.route(&model).await.map_err(RouterError::from)?;
-            let generation = current.as_ref().map_or(0, |route| route.generation);
-            if let Some(expected) = wanted.generation
-                && expected != generation
-            {
-                return Err(ApiError::new(
-                    ErrorCode::Conflict,
-                    format!(
-                        "the route of model `{model}` is at generation {generation}, not {expected}: read it again with `GET /api/v1/models/{model}/route`"
-                    ),
-                ));
-            }
+            check_basis(&model, current.as_ref(), wanted.generation)?;
+            let compiler = Compiler {
+                model: &model,
+                versions: &versions,
+                current: current.as_ref(),
+                max_arms: self.settings.max_arms,
+                limits: &self.settings.routes,
+            };
             let now = self.deps.clock.now();
-            let route = match current {
+            let basis = match &current {
                 Some(route) => Route {
-                    segments: reassign(&route.segments, &arms),
-                    arms: arms.clone(),
-                    generation: generation + 1,
+                    generation: route.generation + 1,
                     cause: Cause::Put,
                     updated_by: by.to_owned(),
                     updated_at: now,
-                    ..route
+                    ..route.clone()
                 },
-                None => {
-                    let segments = reassign(&[], &arms);
-                    Route::first(model.clone(), arms.clone(), segments, new_salt()?, by, now)
-                }
+                None => Route::first(model.clone(), Vec::new(), Vec::new(), new_salt()?, by, now),
             };
+            let route = compiler.compile(&wanted, basis)?;
+            for version in route.serving() {
+                if let Some(version) = versions.iter().find(|known| known.version == version)
+                    && loaded.insert(version.version)
+                {
+                    self.fleet.load(version).await?;
+                }
+            }
             match routes.put_route(route.clone()).await {
                 Ok(()) => return Ok(route),
                 Err(StoreError::Conflict { .. }) if attempt < ATTEMPTS => {}
@@ -171,58 +168,30 @@ impl Service {
         }
         Err(ApiError::internal())
     }
+}
 
-    fn check_arms(
-        &self,
-        model: &ModelName,
-        wanted: &[NewArm],
-        versions: &[Version],
-    ) -> Result<Vec<Arm>, ApiError> {
-        let limit = self.settings.max_arms;
-        if wanted.is_empty() || wanted.len() > limit {
-            return Err(ApiError::at(
-                "#/arms",
-                format!("must hold 1 to {limit} arms, got {}", wanted.len()),
-            ));
-        }
-        let mut faults = Faults::default();
-        let mut fault = |index: usize, field: &str, detail: String| {
-            faults.add(format!("#/arms/{index}/{field}"), detail);
-        };
-        for (index, arm) in wanted.iter().enumerate() {
-            let known = versions.iter().find(|version| version.version == arm.version);
-            match known {
-                None => fault(
-                    index,
-                    "version",
-                    format!("must be a version of model `{model}`, got `{}`", arm.version),
-                ),
-                Some(version) if !version.enabled => fault(
-                    index,
-                    "version",
-                    format!("version `{}` is unloaded: load it first", arm.version),
-                ),
-                Some(_) => {}
-            }
-            if !(0.0..=MAX_WEIGHT).contains(&arm.weight) {
-                let detail = format!("must be 0 to {MAX_WEIGHT}, got `{:e}`", arm.weight);
-                fault(index, "weight", detail);
-            }
-            if wanted.iter().take(index).any(|earlier| earlier.version == arm.version) {
-                fault(index, "version", format!("version `{}` is named twice", arm.version));
-            }
-        }
-        faults.check()?;
-        let weights: Vec<f64> = wanted.iter().map(|arm| arm.weight).collect();
-        let shares = shares(&weights)
-            .ok_or_else(|| ApiError::at("#/arms", "the weights must not all be zero"))?;
-        let arm = |(arm, share_ppm): (&NewArm, u32)| Arm {
-            version: arm.version,
-            share_ppm,
-            weight: arm.weight,
-        };
-        Ok(wanted.iter().zip(shares).map(arm).collect())
+/// Refuses a change that is based on another route than the one in force, or that would come between
+/// a rollout and its weights.
+fn check_basis(
+    model: &ModelName,
+    current: Option<&Route>,
+    expected: Option<u64>,
+) -> Result<(), ApiError> {
+    let generation = current.map_or(0, |route| route.generation);
+    let conflict = |message: String| Err(ApiError::new(ErrorCode::Conflict, message));
+    if let Some(expected) = expected
+        && expected != generation
+    {
+        return conflict(format!(
+            "the route of model `{model}` is at generation {generation}, not {expected}: read it again with `GET /api/v1/models/{model}/route`"
+        ));
     }
+    if let Some(rollout) = current.and_then(|route| route.rollout.as_ref()) {
+        return conflict(format!(
+            "rollout `{rollout}` sets the weights of model `{model}` now: promote or abort it first, or go back with `POST /api/v1/models/{model}/rollback`"
+        ));
+    }
+    Ok(())
 }
 
 /// Who changes a route, and why.

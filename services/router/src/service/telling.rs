@@ -10,7 +10,7 @@ impl Service {
     ///
     /// `kind` is a dotted name, such as `rollout.advanced`; `subject` what it is about, such as a
     /// rollout's id; `by` a user name, or the plan that did it by itself.
-    #[expect(clippy::unused_async, dead_code, reason = "the bus of events comes with its branch")]
+    #[expect(clippy::unused_async, reason = "the bus of events comes with its branch")]
     pub(super) async fn tell(
         &self,
         kind: &'static str,

@@ -91,6 +91,13 @@ impl PredictionLog for Log {
     ) -> Result<Vec<domain::prediction::Exposure>, StoreError> {
         Ok(Vec::new())
     }
+
+    async fn known(
+        &self,
+        _: &[PredictionId],
+    ) -> Result<std::collections::HashMap<PredictionId, ModelName>, StoreError> {
+        Ok(std::collections::HashMap::new())
+    }
 }
 
 async fn ship_all(spool: &Arc<Spool>, log: &Arc<Log>) -> Vec<PredictionId> {

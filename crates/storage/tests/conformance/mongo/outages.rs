@@ -99,7 +99,7 @@ async fn a_server_that_hangs_is_unavailable_in_time_and_back_when_it_goes_on() -
     // Two seconds, and what a busy machine adds.
     assert!(started.elapsed() < Duration::from_millis(3500), "{:?}", started.elapsed());
     let two = record("slow", "y");
-    let (read, page, append, add, open) = tokio::join!(
+    let (read, page, append, added, open) = tokio::join!(
         store.predictions.get(one.prediction_id),
         since(&store, "slow"),
         store.predictions.append(std::slice::from_ref(&two)),
@@ -109,7 +109,7 @@ async fn a_server_that_hangs_is_unavailable_in_time_and_back_when_it_goes_on() -
     unavailable(read);
     unavailable(page);
     unavailable(append);
-    unavailable(add);
+    unavailable(added);
     unavailable(open);
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     // However long it hangs, and whatever the driver knows by now.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// `parent` with one more step.
-pub(super) fn step(parent: &str, name: &str) -> String {
+/// `parent`, such as `#/features`, with one more step.
+pub fn step(parent: &str, name: &str) -> String {
     let mut pointer = String::with_capacity(parent.len() + name.len() + 1);
     pointer.push_str(parent);
     pointer.push('/');

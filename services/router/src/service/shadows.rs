@@ -1,0 +1,57 @@
+//! How a shadow version compares.
+
+use std::time::Duration;
+
+use contracts::inference::{Answered, CacheUse};
+use contracts::router::{ShadowQuery, ShadowReport};
+use contracts::{ApiError, Call};
+use domain::Role;
+
+use super::Service;
+use super::answering::Asking;
+use crate::error::RouterError;
+use crate::shadows::{Answer, compare};
+
+impl Service {
+    /// Hands over what the route's shadow versions are to be asked. Never waits.
+    pub(super) fn ask_shadows(&self, asking: &Asking<'_>, answered: &Answered, latency: Duration) {
+        let Some(route) = &asking.choice.route else { return };
+        if route.shadows.is_empty() || answered.cache == Some(CacheUse::Hit) {
+            return;
+        }
+        let answer = Answer {
+            id: asking.request.meta.prediction_id,
+            route,
+            version: asking.choice.version.version,
+            request: asking.request,
+            answered,
+            latency,
+        };
+        let version =
+            |version| self.table.stand_in(&route.model, version).map(|served| served.version);
+        let input = || self.payload(&asking.request.meta.content_type, &asking.request.body);
+        self.shadows.offer(&answer, version, input);
+    }
+
+    pub(super) async fn compare_shadow(
+        &self,
+        call: Call,
+        query: ShadowQuery,
+    ) -> Result<ShadowReport, ApiError> {
+        call.require(&[Role::Analyst])?;
+        call.require_model(&query.model)?;
+        self.existing_model(&query.model).await?;
+        let settings = &self.settings.shadows;
+        let since = self.deps.clock.now() - Duration::from_secs(query.window_s);
+        let shadows = &self.deps.documents.shadows;
+        let records = shadows
+            .compared(&query.model, query.version, since, settings.max_reported)
+            .await
+            .map_err(RouterError::from)?;
+        let (tolerance, worst) = (settings.tolerance, settings.worst);
+        let (version, dropped) = (query.version, self.shadows.dropped());
+        // Thousands of records take too long for an asynchronous thread.
+        let report = move || compare(version, &records, tolerance, worst, dropped);
+        tokio::task::spawn_blocking(report).await.map_err(|_cause| ApiError::internal())
+    }
+}

@@ -1,0 +1,151 @@
+//! Shadow versions: they are compared, and nobody who is answered notices.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::{Client, Engine, Setup, Topology, models, scenarios, shared, until};
+
+scenarios!(
+    a_seeded_disagreement_is_found,
+    a_shadow_that_cannot_keep_up_delays_nobody,
+    a_shadow_of_an_unknown_version_is_refused,
+);
+
+/// What the seeded input asks, beside what both versions agree on.
+const AGREED: [f64; 4] = [5.1, 3.5, 1.4, 0.2];
+
+async fn shadowed(client: &Client, model: &str, share: f64) -> Value {
+    let route = json!({
+        "arms": [{"version": "1", "weight": 1}],
+        "shadows": [{"version": "2", "share": share}],
+    });
+    let path = format!("/api/v1/models/{model}/route");
+    client.put(&path, &route).await.expect_status(200).json()
+}
+
+async fn report(client: &Client, model: &str) -> Value {
+    let path = format!("/api/v1/models/{model}/shadows/2");
+    client.get(&path).await.expect_status(200).json()
+}
+
+/// An input to which the two versions give different labels.
+async fn disputed(client: &Client, model: &str) -> [f64; 4] {
+    for step in 0..400 {
+        let part = f64::from(step) / 400.0;
+        let input = [6.0 + part, 2.6 + part / 2.0, 4.6 + part * 0.8, 1.4 + part * 0.5];
+        let mut labels = Vec::new();
+        for version in ["1", "2"] {
+            let path = format!("/v2/models/{model}/versions/{version}/infer");
+            let body = json!({"inputs": [
+                {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": input}
+            ]});
+            let answer = client.post(&path, &body).await;
+            labels.push(answer.json()["outputs"][0]["data"].clone());
+        }
+        if labels[0] != labels[1] {
+            return input;
+        }
+    }
+    panic!("the two versions agree everywhere");
+}
+
+async fn a_seeded_disagreement_is_found(topology: Topology) {
+    let engine = shared(topology).await;
+    let client = super::routing::two_versions(engine, "watched").await;
+    let disputed = disputed(&client, "watched").await;
+    shadowed(&client, "watched", 1.0).await;
+    let mut disputed_ids = Vec::new();
+    for number in 0..1000 {
+        let seeded = number % 50 == 7;
+        let features = if seeded { disputed } else { AGREED };
+        let answer = client.predict("watched", &json!({"features": features})).await;
+        let answer = answer.expect_status(200).json();
+        assert_eq!(answer["model_version"], "1", "a shadow never answers");
+        if seeded {
+            disputed_ids.push(answer["prediction_id"].as_str().unwrap().to_owned());
+        }
+    }
+    let compared = until("all comparisons to be kept", Duration::from_secs(20), || async {
+        let report = report(&client, "watched").await;
+        (report["compared"].as_u64() >= Some(1000)).then_some(report)
+    })
+    .await;
+    assert_eq!(compared["agreed"], 980, "{compared}");
+    let agreement = compared["agreement"].as_f64().unwrap();
+    let lower = compared["agreement_lower"].as_f64().unwrap();
+    let upper = compared["agreement_upper"].as_f64().unwrap();
+    assert!((agreement - 0.98).abs() < 1e-9 && lower < 0.98 && upper < 1.0, "{compared}");
+    let worst = compared["worst"].as_array().unwrap();
+    assert_eq!(worst.len(), 20);
+    for one in worst {
+        let id = one["prediction_id"].as_str().unwrap();
+        assert!(disputed_ids.iter().any(|known| known == id), "{one}");
+        assert_eq!(one["input"]["features"], json!(disputed), "{one}");
+        assert_ne!(one["live"], one["shadow"], "{one}");
+    }
+    assert!(worst.is_sorted_by(|a, b| a["distance"].as_f64() >= b["distance"].as_f64()));
+    assert!(compared["latency_ms"]["mean"].is_number(), "{compared}");
+    assert_eq!((&compared["failed"], &compared["dropped"]), (&json!(0), &json!(0)));
+}
+
+async fn a_shadow_that_cannot_keep_up_delays_nobody(topology: Topology) {
+    let mut setup = Setup::new(topology);
+    setup.set("ENGINE__ROUTER__SHADOWS__MAX_WAITING", "1");
+    setup.set("ENGINE__ROUTER__SHADOWS__MAX_CONCURRENT", "1");
+    let engine = Engine::start(setup).await;
+    let client = super::routing::two_versions(&engine, "iris").await;
+    let without = latencies(&client).await;
+    shadowed(&client, "iris", 1.0).await;
+    let with = latencies(&client).await;
+    let p99 = |times: &[Duration]| times.get(times.len() * 99 / 100).copied().unwrap();
+    eprintln!(
+        "{topology:?}: p50 and p99 without a shadow {:.2?} {:.2?}, with one {:.2?} {:.2?}",
+        without[without.len() / 2],
+        p99(&without),
+        with[with.len() / 2],
+        p99(&with)
+    );
+    // Generous, since other tests run at the same time: a queue would cost far more.
+    assert!(p99(&with) < p99(&without) * 5 + Duration::from_millis(50));
+    let report = report(&client, "iris").await;
+    let seen = report["compared"].as_u64().unwrap() + report["dropped"].as_u64().unwrap();
+    assert!(seen > 0 && report["failed"] == 0, "{report}");
+}
+
+/// Of 400 requests by 4 callers, in order of size.
+async fn latencies(client: &Client) -> Vec<Duration> {
+    let ask = |client: Client| async move {
+        let mut times = Vec::new();
+        for _ in 0..100 {
+            let start = Instant::now();
+            let answer = client.predict("iris", &json!({"features": AGREED})).await;
+            times.push(start.elapsed());
+            answer.expect_status(200);
+        }
+        times
+    };
+    let callers: Vec<_> = (0..4).map(|_| tokio::spawn(ask(client.clone()))).collect();
+    let mut times = Vec::new();
+    for caller in callers {
+        times.extend(caller.await.unwrap());
+    }
+    times.sort_unstable();
+    times
+}
+
+async fn a_shadow_of_an_unknown_version_is_refused(topology: Topology) {
+    let engine = shared(topology).await;
+    let client = engine.admin().await;
+    client.create_model_with("lonely", &models::committed("iris-logreg").upload()).await;
+    let route = json!({
+        "arms": [{"version": "1", "weight": 1}],
+        "shadows": [{"version": "9", "share": 2.0}],
+    });
+    let answer = client.put("/api/v1/models/lonely/route", &route).await;
+    answer.expect_problem(422, "unprocessable", &["#/shadows/0/version", "#/shadows/0/share"]);
+    client.get("/api/v1/models/unheard/shadows/1").await.expect_problem(
+        404,
+        "not_found",
+        &["unheard"],
+    );
+}
