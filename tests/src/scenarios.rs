@@ -24,6 +24,7 @@ mod python;
 mod registry;
 mod replicas;
 mod roles;
+mod rollouts;
 mod routing;
 mod rules;
 mod shadows;

@@ -58,6 +58,12 @@ pub const REJECTED: &str = "engine_inference_rejected";
 
 /// The generation of each model's route that is in force at a router.
 pub const ROUTE_GENERATION: &str = "engine_route_generation";
+/// The canary's share in each model's route that is in force at a router, 0 to 1; 0 without a rollout.
+pub const ROLLOUT_SHARE: &str = "engine_rollout_share";
+/// What rollouts came to, by model and decision.
+pub const ROLLOUT_DECISIONS: &str = "engine_rollout_decisions";
+/// Batches of counts that were lost, as too many waited for the store.
+pub const ROLLOUT_BATCHES_LOST: &str = "engine_rollout_lost_batches";
 /// Inference replicas that a router knows, by state.
 pub const ROUTER_REPLICAS: &str = "engine_router_replicas";
 /// Predictions sent to one more replica, by reason.

@@ -17,11 +17,13 @@ use time::Duration;
 
 mod door;
 mod experiment;
+mod rollout;
 mod table;
 
 use door::Door;
 
 pub use experiment::{ExperimentCommand, experiment};
+pub use rollout::{RolloutCommand, rollout};
 
 /// Where to do it.
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry, routes,
-    shadows, upload, v2,
+    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry,
+    rollouts, routes, shadows, upload, v2,
 };
 
 /// How every failure looks (RFC 9457).
@@ -98,6 +98,14 @@ struct Problem {
         experiments::weights,
         experiments::report,
         experiments::what_if,
+        rollouts::rollouts,
+        rollouts::create_rollout,
+        rollouts::rollout,
+        rollouts::pause,
+        rollouts::resume,
+        rollouts::promote,
+        rollouts::approve,
+        rollouts::abort,
         outcomes::metrics_summary,
         predict::predict,
         predict::prediction,
