@@ -44,6 +44,9 @@ pub const UNLOAD: Endpoint<Target, Done> = Endpoint::repeatable("/internal/infer
 /// [`InferenceApi::loaded`].
 pub const LOADED: Endpoint<(), LoadedList> = Endpoint::repeatable("/internal/inference/loaded");
 
+/// How the failure begins of an answer that a rule of the output withheld.
+pub const WITHHELD: &str = "the answer was withheld by the output rule";
+
 /// A version of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Target {
@@ -104,6 +107,9 @@ pub struct Answered {
     pub value: Option<f64>,
     /// In the model itself, microseconds.
     pub compute_us: u64,
+    /// Whether a rule of the output found something in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub output_rule: bool,
     /// What the router's kept answers had to do with it, for a model that has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheUse>,

@@ -25,6 +25,7 @@ mod registry;
 mod replicas;
 mod roles;
 mod rollback;
+mod rollouts;
 mod routing;
 mod rules;
 mod shadows;

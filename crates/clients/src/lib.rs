@@ -5,6 +5,7 @@
 //! the token a service shows when it calls on its own account. [`Replicas`] follows a list or a name
 //! in DNS.
 //!
+//! [`Outbound`] calls URLs that people gave, and keeps out of the engine's own network.
 //! [`Engine`] asks a running engine through its public API, for the command line.
 //!
 //! [`Provider`] asks an identity provider, which is nobody of ours.
@@ -13,6 +14,7 @@
 
 mod engine;
 mod observe;
+mod outbound;
 mod places;
 mod provider;
 mod remote;
@@ -21,6 +23,7 @@ mod tokens;
 mod transport;
 
 pub use engine::Engine;
+pub use outbound::Outbound;
 pub use provider::Provider;
 pub use remote::{Auth, Drift, Feedback, Inference, Router};
 pub use replicas::{Replicas, inference, routers};

@@ -29,14 +29,22 @@ pub struct CountBatch {
 pub struct ArmCounts {
     /// Requests.
     pub requests: u64,
-    /// Sum of their latencies, microseconds.
+    /// Requests that came to no judgement: refused as the client's fault, or broken off by it. They are
+    /// not among `requests`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unanswered: u64,
+    /// Sum of the latencies of those that were computed, microseconds.
     pub latency_us: u64,
     /// Bad events of each guardrail, by its place in the plan.
     pub bad: Vec<u64>,
-    /// Requests that each guardrail judged (latency skips the cold ones).
+    /// Requests that each guardrail judged: none that had a kept answer; latency skips the cold ones.
     pub judged: Vec<u64>,
     /// Of each guardrail: bad events by unit (the first 8 bytes of its SHA-256), for units that are
     /// assigned as such.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bad_units: Vec<BTreeMap<u64, u32>>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -62,6 +62,12 @@ pub const ROUTE_GENERATION: &str = "engine_route_generation";
 pub const ROLLBACKS: &str = "engine_rollbacks";
 /// Time from the call of a rollback until it was in force in all routers, seconds.
 pub const ROLLBACK_DURATION: &str = "engine_rollback_duration";
+/// The canary's share in each model's route that is in force at a router, 0 to 1; 0 without a rollout.
+pub const ROLLOUT_SHARE: &str = "engine_rollout_share";
+/// What rollouts came to, by model and decision.
+pub const ROLLOUT_DECISIONS: &str = "engine_rollout_decisions";
+/// Batches of counts that were lost, as too many waited for the store.
+pub const ROLLOUT_BATCHES_LOST: &str = "engine_rollout_lost_batches";
 /// Inference replicas that a router knows, by state.
 pub const ROUTER_REPLICAS: &str = "engine_router_replicas";
 /// Predictions sent to one more replica, by reason.

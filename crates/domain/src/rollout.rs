@@ -1,6 +1,8 @@
 //! A rollout: a new version gets more of the traffic step by step, as far as the evidence allows,
 //! and none at once when it does harm.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -29,7 +31,7 @@ pub struct Rollout {
     #[serde(with = "time::serde::rfc3339")]
     pub step_since: OffsetDateTime,
     /// The evidence so far: one for each guardrail of the plan, as the router keeps it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     #[schema(value_type = Object)]
     pub evidence: serde_json::Value,
     /// What it does, or waits for, in a sentence.
@@ -69,6 +71,35 @@ pub enum RolloutState {
     Aborted,
     /// Somebody changed the route by other means.
     Superseded,
+}
+
+/// What a route says of the rollout that sets its weights: all that routers need to count for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Ramp {
+    /// The rollout.
+    pub id: PlanId,
+    /// The step in force, from 0.
+    pub step: u32,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub since: OffsetDateTime,
+    /// The version on trial.
+    pub canary: VersionId,
+    /// The version it is compared with.
+    pub baseline: VersionId,
+    /// What counts as a bad event, in the order of the counts.
+    pub guardrails: Vec<Guardrail>,
+    /// Requests of the canary at this step whose latency is not judged.
+    pub warm_up_requests: u64,
+    /// Seconds of this step in which latency is not judged.
+    pub warm_up_s: u64,
+}
+
+impl fmt::Display for Ramp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
 }
 
 impl RolloutState {
@@ -145,17 +176,25 @@ pub enum Guardrail {
         /// 0 to 1.
         below: f64,
     },
-    /// Something else had to answer.
+    /// Something else had to answer, or nothing did.
     Degraded,
     /// A rule of the output found something.
     OutputRule,
     /// Feedback gave this metric a value of `at_most` or less.
     Feedback {
-        /// The metric's name in feedback.
+        /// The metric's name in feedback, or `value`.
         metric: String,
         /// A value up to which it is bad.
         at_most: f64,
+        /// Seconds from the prediction within which feedback has to come. Each prediction is judged
+        /// once, when they have passed, if it has feedback.
+        #[serde(default = "feedback_within_s")]
+        within_s: u64,
     },
+}
+
+fn feedback_within_s() -> u64 {
+    300
 }
 
 impl Guardrail {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::experiment::UnitKind;
 use crate::plan::PlanId;
+use crate::rollout::Ramp;
 use crate::targeting::{Audience, Condition, Fallback, Rule};
 use crate::{ModelName, VersionId};
 
@@ -54,7 +55,7 @@ pub struct Route {
     pub blocked: Vec<Blocked>,
     /// The rollout that sets the arms' weights now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<PlanId>,
+    pub rollout: Option<Ramp>,
     /// Counts up by one with every change.
     pub generation: u64,
     /// What kind of change made it so.

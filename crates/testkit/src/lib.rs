@@ -2,9 +2,10 @@
 //! over HTTP as any client would.
 //!
 //! Reading order: [`topology`] (one process or seven), [`Engine`] (started, stopped, killed,
-//! restarted), [`Client`] (the public API as verbs), [`models`] (models with golden answers),
-//! [`tensor`] (the forms of the Open Inference Protocol V2), [`stores`] (databases of one's own), [`provider`] (who
-//! vouches for people), [`prometheus`] and [`collector`] (what watches an engine).
+//! restarted), [`Client`] (the public API as verbs), [`models`] (models with golden answers), [`graphs`]
+//! (good and bad ones made on the spot), [`tensor`] (the forms of the Open Inference Protocol V2),
+//! [`stores`] (databases of one's own), [`provider`] (who vouches for people), [`prometheus`] and
+//! [`collector`] (what watches an engine).
 //!
 //! Invariants: no fixed port, no shared folder, no sleep that is not a wait for a condition with a
 //! deadline; no process and no file outlives the test run, not even a killed one.
@@ -22,6 +23,8 @@ pub mod collector;
 pub mod compare;
 pub mod engine;
 pub mod fuzz;
+pub mod gatekeeper;
+pub mod graphs;
 pub mod models;
 mod nginx;
 pub mod prometheus;
@@ -38,6 +41,7 @@ pub use client::{Answer, Client, Upload};
 pub use collector::Collector;
 pub use compare::compare;
 pub use engine::{Engine, PASSWORD};
+pub use gatekeeper::Gatekeeper;
 pub use prometheus::Prometheus;
 pub use provider::{Provider, Returned};
 pub use reqwest::{Method, RequestBuilder};

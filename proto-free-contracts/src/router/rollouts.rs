@@ -47,6 +47,10 @@ pub struct RolloutView {
     /// The rollout.
     #[serde(flatten)]
     pub rollout: Rollout,
+    /// Requests of the canary since it began.
+    pub canary_requests: u64,
+    /// Requests of the baseline since then.
+    pub baseline_requests: u64,
     /// Each guardrail as it stands.
     pub guardrails: Vec<GuardrailView>,
 }

@@ -17,6 +17,7 @@ use time::Duration;
 
 mod door;
 mod experiment;
+mod rollout;
 mod routes;
 mod table;
 
@@ -25,6 +26,7 @@ pub use routes::{RollbackCommand, RouteCommand, rollback, route};
 use door::Door;
 
 pub use experiment::{ExperimentCommand, experiment};
+pub use rollout::{RolloutCommand, rollout};
 
 /// Where to do it.
 #[derive(Debug, Args)]

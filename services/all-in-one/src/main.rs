@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use all_in_one::commands::{
-    self, AuditCommand, ExperimentCommand, KeyCommand, Place, RollbackCommand, RouteCommand,
-    UserCommand,
+    self, AuditCommand, ExperimentCommand, KeyCommand, Place, RollbackCommand, RolloutCommand,
+    RouteCommand, UserCommand,
 };
 use all_in_one::engine::{artifact_keys, greeting};
 use all_in_one::settings::DEFAULTS;
@@ -67,6 +67,13 @@ enum Command {
         place: Place,
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Begin rollouts, follow them, and hold, promote or end them by hand.
+    Rollout {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: RolloutCommand,
     },
     /// Read and verify the audit trail.
     Audit {
@@ -134,6 +141,7 @@ async fn start() -> anyhow::Result<()> {
         Command::Model(ModelCommand::Inspect { files }) => inspect(&files),
         Command::User { place, command } => commands::user(&place, command).await,
         Command::Key { place, command } => commands::key(&place, command).await,
+        Command::Rollout { place, command } => commands::rollout(&place, command).await,
         Command::Audit { place, command } => commands::audit(&place, command).await,
         Command::Experiment { place, command } => commands::experiment(&place, command).await,
         Command::Route { place, command } => commands::route(&place, command).await,

@@ -19,6 +19,7 @@ mod predict;
 mod registry;
 mod repeats;
 mod rollback;
+mod rollouts;
 mod shadows;
 mod upload;
 mod v2;
@@ -210,6 +211,14 @@ pub fn routes() -> Vec<PublicRoute> {
             Roles(ANALYST),
             outcomes::metrics_summary,
         ),
+        public(get.clone(), "/api/v1/rollouts", Roles(ANALYST), rollouts::rollouts),
+        public(post.clone(), "/api/v1/rollouts", Roles(ENGINEER), rollouts::create_rollout).once(),
+        public(get.clone(), "/api/v1/rollouts/{id}", Roles(ANALYST), rollouts::rollout),
+        public(post.clone(), "/api/v1/rollouts/{id}/pause", Roles(ENGINEER), rollouts::pause),
+        public(post.clone(), "/api/v1/rollouts/{id}/resume", Roles(ENGINEER), rollouts::resume),
+        public(post.clone(), "/api/v1/rollouts/{id}/promote", Roles(ENGINEER), rollouts::promote),
+        public(post.clone(), "/api/v1/rollouts/{id}/approve", Roles(ENGINEER), rollouts::approve),
+        public(post.clone(), "/api/v1/rollouts/{id}/abort", Roles(ENGINEER), rollouts::abort),
         public(get.clone(), "/api/v1/predictions/{id}", SignedIn, predict::prediction),
         public(
             get.clone(),

@@ -12,7 +12,7 @@ mod v2_data;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use contracts::inference::{Answered, PredictTask, Protocol};
+use contracts::inference::{Answered, PredictTask, Protocol, WITHHELD};
 use contracts::{ApiError, ErrorCode, Framed};
 use models::Tensor;
 use models::outcome::{self, Outcome, Prediction};
@@ -116,6 +116,7 @@ pub(crate) fn encode(
         confidence: first.and_then(|row| row.confidence).map(f64::from),
         value: first.and_then(value),
         compute_us: ran.compute_us,
+        output_rule: sieve.as_ref().is_some_and(|sieve| sieve.found().next().is_some()),
         cache: None,
     };
     Ok(Framed { meta, body })
@@ -136,7 +137,7 @@ fn judge(task: &PredictTask, sieve: Option<&Sieve<'_>>) -> Result<(), ApiError> 
         None => Ok(()),
         Some(rule) => Err(ApiError::new(
             ErrorCode::Unprocessable,
-            format!("the answer was withheld by the output rule `{rule}` of the model's policy"),
+            format!("{WITHHELD} `{rule}` of the model's policy"),
         )),
     }
 }

@@ -200,7 +200,8 @@ impl Ready {
         let mut verdict = self.own.verdict(self.route.generation, key, place, steps)?;
         if let Some(rollout) = &self.route.rollout {
             steps.say(|| format!("rollout `{rollout}` sets their weights"));
-            verdict.decision.plan = Some(rollout.clone());
+            verdict.decision.plan = Some(rollout.id.clone());
+            verdict.decision.epoch = Some(rollout.step);
         }
         Some(verdict)
     }

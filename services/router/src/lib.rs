@@ -4,11 +4,13 @@
 //! `targeting`, `choice` and [`assignment`] (who gets which version), `fleet` (the replicas),
 //! `shadows` (who is asked, too), `registration` (how files become a version), [`spool`] (how an
 //! answered prediction reaches the log), [`statistics`] (what is known of arms), [`experiments`]
-//! (what is made of that).
+//! (what is made of that), `counting` and `rollouts` (how new versions fare, and what is done about
+//! it).
 
 mod answers;
 pub mod assignment;
 mod choice;
+mod counting;
 mod error;
 pub mod experiments;
 mod fleet;
@@ -16,6 +18,7 @@ mod http;
 mod registration;
 mod replicas;
 mod report;
+mod rollouts;
 mod saved;
 mod service;
 mod settings;
@@ -27,7 +30,7 @@ mod targeting;
 
 use std::sync::Arc;
 
-use contracts::RouterApi;
+use contracts::{Outbound, RouterApi};
 use domain::Clock;
 use runtime::{Process, Recorder};
 use storage::{Cache, Documents, Relational, ports::Artifacts};
@@ -36,7 +39,7 @@ pub use error::RouterError;
 pub use http::http;
 pub use replicas::{Replica, Replicas, fixed};
 pub use service::Service;
-pub use settings::{DEFAULTS, Settings};
+pub use settings::{DEFAULTS, OUTBOUND, Settings};
 
 /// What the router needs.
 pub struct Deps {
@@ -56,6 +59,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Puts changes on record.
     pub recorder: Arc<Recorder>,
+    /// Calls URLs that people gave.
+    pub outbound: Arc<dyn Outbound>,
 }
 
 /// Builds the service. Reads all routes, so that the first request finds them.
@@ -74,6 +79,8 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
     let shadow = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shadow.shadow(stop).await });
+    let counter = Arc::clone(service);
+    process.spawn_until_stop(|stop| async move { counter.bring_counts(stop).await });
     let driver = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { driver.drive(stop).await });
     let looker = Arc::clone(service);

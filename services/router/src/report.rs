@@ -42,5 +42,13 @@ pub(crate) fn report(service: &Arc<Service>) -> Arc<Vitals> {
             observe(generation, &[label("model", model.to_string())]);
         }
     });
+    metrics().rollout_batches_lost.add(0, &[]);
+    let ramped = Arc::downgrade(service);
+    metrics().share_by(names::ROLLOUT_SHARE, move |observe| {
+        let Some(service) = ramped.upgrade() else { return };
+        for (model, share) in service.table.canary_shares() {
+            observe(share, &[label("model", model.to_string())]);
+        }
+    });
     stores
 }

@@ -12,6 +12,7 @@ mod policy;
 mod readiness;
 mod registry;
 mod rollback;
+mod rollouts;
 mod routes;
 mod shadows;
 mod standing_in;
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Deps;
 use crate::answers::Answers;
+use crate::counting::Counting;
 use crate::error::RouterError;
 use crate::fleet::Fleet;
 use crate::settings::Settings;
@@ -53,8 +55,11 @@ use crate::shadows::Shadows;
 use crate::spool::{Spool, ship};
 use crate::table::{Table, target, unknown_model};
 
+use rollouts::Rolling;
+
 pub(crate) use policy::not_shown;
 pub(crate) use rollback::KnownPast;
+pub(crate) use rollouts::begin_counters;
 
 /// Who may read of models: every person who is signed in.
 const READERS: &[Role] = &[Role::Client, Role::Analyst];
@@ -70,6 +75,8 @@ pub struct Service {
     pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
     pub(crate) shadows: Shadows,
+    counting: Counting,
+    rolling: Rolling,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -95,6 +102,8 @@ impl Service {
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
         let back = rollback::Back::new(settings.pending.clone());
+        let (most, waiting) = (settings.rollouts.max_units, settings.plans.max_waiting_batches);
+        let counting = Counting::new(&id, most, waiting);
         let service = Arc::new(Self {
             settings,
             deps,
@@ -103,6 +112,8 @@ impl Service {
             answers,
             spool,
             shadows,
+            counting,
+            rolling: Rolling::default(),
             id,
             losing,
             kept,
@@ -339,11 +350,11 @@ impl RouterApi for Service {
     }
 
     async fn rollouts(&self, call: Call, query: RolloutQuery) -> Result<RolloutList, ApiError> {
-        pending((call, query))
+        self.list_rollouts(call, query).await
     }
 
     async fn rollout(&self, call: Call, id: PlanId) -> Result<RolloutView, ApiError> {
-        pending((call, id))
+        self.rollout_of(call, id).await
     }
 
     async fn create_rollout(
@@ -351,7 +362,7 @@ impl RouterApi for Service {
         call: Call,
         request: NewRollout,
     ) -> Result<RolloutView, ApiError> {
-        pending((call, request))
+        self.start_rollout(call, request).await
     }
 
     async fn act_on_rollout(
@@ -359,7 +370,7 @@ impl RouterApi for Service {
         call: Call,
         request: ActOnRollout,
     ) -> Result<RolloutView, ApiError> {
-        pending((call, request))
+        self.change_rollout(call, request).await
     }
 }
 
@@ -370,8 +381,4 @@ fn new_seed() -> u64 {
     // Without it they would be drawn just as evenly.
     let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes)
-}
-
-fn pending<A, T>(_: A) -> Result<T, ApiError> {
-    Err(ApiError::internal())
 }

@@ -3,10 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use runtime::settings::List;
 use serde::Deserialize;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("settings.default.toml");
+
+/// The setting that opens more than the public internet to webhooks.
+pub const OUTBOUND: &str = "router.outbound.allow";
 
 /// `[router]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +37,8 @@ pub struct Settings {
     pub shadows: ShadowSettings,
     pub experiments: ExperimentSettings,
     pub rollback: RollbackSettings,
+    pub rollouts: RolloutSettings,
+    pub outbound: OutboundSettings,
     pub spool: SpoolSettings,
 }
 
@@ -104,6 +110,34 @@ pub struct PolicySettings {
 pub struct PlanSettings {
     pub tick_ms: u64,
     pub lease_ms: u64,
+    pub flush_ms: u64,
+    pub max_waiting_batches: usize,
+    pub keep_counts_s: u64,
+}
+
+/// `[router.rollouts]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSettings {
+    pub max_steps: usize,
+    pub max_guardrails: usize,
+    pub max_gates: usize,
+    pub max_feedback_s: u64,
+    pub max_units: usize,
+    pub max_counted_units: usize,
+    pub silent_flushes: u32,
+    pub silence_limit_s: u64,
+    pub gate_timeout_ms: u64,
+    pub gate_interval_ms: u64,
+    pub baseline_least_records: usize,
+    pub baseline_most_records: u32,
+}
+
+/// `[router.outbound]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundSettings {
+    pub allow: List<String>,
 }
 
 /// `[router.shadows]`.
@@ -170,5 +204,14 @@ impl Settings {
         if self.spool.dir.as_os_str().is_empty() {
             self.spool.dir = data_dir.join("spool");
         }
+    }
+}
+
+#[cfg(test)]
+impl RolloutSettings {
+    /// The defaults.
+    pub(crate) fn for_tests() -> Self {
+        let all: toml::Table = toml::from_str(DEFAULTS).unwrap();
+        all["router"]["rollouts"].clone().try_into().unwrap()
     }
 }

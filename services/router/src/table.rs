@@ -8,14 +8,15 @@ use contracts::inference::Target;
 use contracts::{ApiError, ErrorCode};
 use domain::policy::{ROLES, Rules};
 use domain::prediction::{Decision, Reason};
-use domain::{ModelName, ModelPolicy, PredictionId, Role, Route, Version, VersionId};
+use domain::route::BUCKETS;
+use domain::{ModelName, ModelPolicy, PlanId, PredictionId, Role, Route, Version, VersionId};
 use runtime::telemetry::VersionMetrics;
 use storage::ports::{Registry, Routes};
 
 use crate::choice::{Ready, Steps, Verdict};
 use crate::error::RouterError;
 use crate::saved::Saved;
-use crate::service::not_shown;
+use crate::service::{begin_counters, not_shown};
 use crate::targeting::Who;
 
 mod imposing;
@@ -102,6 +103,7 @@ impl Table {
             entries.insert(model, Entry::default());
         }
         let current = self.0.load();
+        entries.keys().filter(|model| !current.contains_key(*model)).for_each(begin_counters);
         for version in read.versions {
             let entry = entries.entry(version.model.clone()).or_default();
             let known = current.get(&version.model).and_then(|e| e.metrics.get(&version.version));
@@ -214,6 +216,26 @@ impl Table {
         let table = self.0.load();
         let routes = table.values().filter_map(|entry| entry.route.as_ref());
         routes.map(|route| (route.model.clone(), route.generation)).collect()
+    }
+
+    /// The rollouts in force, each with its step.
+    pub(crate) fn ramps(&self) -> Vec<(PlanId, u32)> {
+        let table = self.0.load();
+        let routes = table.values().filter_map(|entry| entry.route.as_ref());
+        let ramps = routes.filter_map(|route| route.rollout.as_ref());
+        ramps.map(|ramp| (ramp.id.clone(), ramp.step)).collect()
+    }
+
+    /// Each model's canary share in force, 0 to 1: 0 where there is no rollout.
+    pub(crate) fn canary_shares(&self) -> Vec<(ModelName, f64)> {
+        let table = self.0.load();
+        let routes = table.values().filter_map(|entry| entry.route.as_ref());
+        let share = |route: &Route| {
+            let canary = route.rollout.as_ref()?.canary;
+            let arm = route.arms.iter().find(|arm| arm.version == canary)?;
+            Some(f64::from(arm.share_ppm) / f64::from(BUCKETS))
+        };
+        routes.map(|route| (route.model.clone(), share(route).unwrap_or_default())).collect()
     }
 
     /// All versions.

@@ -31,6 +31,8 @@ use tempfile::TempDir;
 mod experiments;
 #[path = "api/rollback.rs"]
 mod rollback;
+#[path = "api/rollouts.rs"]
+mod rollouts;
 
 const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
 
@@ -43,6 +45,9 @@ struct Replica {
     answers: AtomicU64,
     /// How these versions fail; a time-out comes late.
     broken: Mutex<HashMap<VersionId, ErrorCode>>,
+    /// Each so many requests of this version fail: with 500, or as the client's fault.
+    bad: Mutex<Option<(u32, u64, ErrorCode)>>,
+    asked_of_bad: AtomicU64,
 }
 
 impl Replica {
@@ -80,6 +85,12 @@ impl InferenceApi for Replica {
             Some(code) => return Err(ApiError::new(code, "broken")),
             None => {}
         }
+        if let Some((version, every, code)) = *self.bad.lock().unwrap()
+            && target.version.number() == version
+            && self.asked_of_bad.fetch_add(1, Ordering::Relaxed) % every == 0
+        {
+            return Err(ApiError::new(code, "it is bad"));
+        }
         self.answers.fetch_add(1, Ordering::Relaxed);
         let meta = Answered {
             content_type: "application/json".to_owned(),
@@ -89,6 +100,7 @@ impl InferenceApi for Replica {
             confidence: Some(0.9),
             value: None,
             compute_us: 1,
+            output_rule: false,
             cache: None,
         };
         let id = request.meta.prediction_id;
@@ -126,6 +138,7 @@ impl InferenceApi for Replica {
 struct Test {
     router: Arc<dyn RouterApi>,
     replicas: Vec<Arc<Replica>>,
+    relational: storage::Relational,
     process: Process,
     folder: TempDir,
 }
@@ -140,6 +153,10 @@ fn settings(folder: &TempDir) -> Settings {
     let table: toml::Table = toml::from_str(&format!("{text}{rest}")).unwrap();
     let mut settings: Settings = table["router"].clone().try_into().unwrap();
     settings.resolve(folder.path());
+    (settings.plans.tick_ms, settings.plans.flush_ms) = (20, 20);
+    settings.rollouts.gate_interval_ms = 20;
+    settings.rollouts.silence_limit_s = 1;
+    settings.rollouts.baseline_least_records = 50;
     settings
 }
 
@@ -192,7 +209,7 @@ async fn start_as(
     let replicas: Vec<Arc<Replica>> = (0..replicas).map(|_| Arc::default()).collect();
     let artifacts = url(&folder, "file", "artifacts");
     let deps = Deps {
-        relational,
+        relational: relational.clone(),
         documents: storage::documents(&url(&folder, "sqlite", "documents.db")).await.unwrap(),
         cache,
         artifacts: storage::artifacts(&artifacts, storage::Keys::default()).await.unwrap(),
@@ -200,11 +217,14 @@ async fn start_as(
         routers: router::fixed([]),
         clock: Arc::new(SystemClock),
         recorder: Arc::new(Recorder::alone("router", Arc::new(SystemClock))),
+        outbound: Arc::new(
+            clients::Outbound::new(router::OUTBOUND, &["127.0.0.1".to_owned()]).unwrap(),
+        ),
     };
     let service = router::build(settings, deps).await?;
     let process = Process::default();
     router::background(&service, &process);
-    Ok(Test { router: router::api(&service), replicas, process, folder })
+    Ok(Test { router: router::api(&service), replicas, relational, process, folder })
 }
 
 /// The version that an answer names.

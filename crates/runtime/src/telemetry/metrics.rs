@@ -40,6 +40,8 @@ pub struct Metrics {
     pub output_filter: Counter<u64>,
     pub feedback: Counter<u64>,
     pub shadow_comparisons: Counter<u64>,
+    pub rollout_decisions: Counter<u64>,
+    pub rollout_batches_lost: Counter<u64>,
     pub spool_shipped: Counter<u64>,
     pub spool_dropped: Counter<u64>,
     pub inference_rejected: Counter<u64>,
@@ -69,6 +71,18 @@ impl Metrics {
             read(&mut |number, labels| observer.observe(number, labels));
         };
         self.meter.u64_observable_gauge(name).with_callback(observe).build();
+    }
+
+    /// As [`Metrics::gauge_by`], for shares from 0 to 1.
+    pub fn share_by(
+        &self,
+        name: &'static str,
+        read: impl Fn(&mut dyn FnMut(f64, &[KeyValue])) + Send + Sync + 'static,
+    ) {
+        let observe = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>| {
+            read(&mut |share, labels| observer.observe(share, labels));
+        };
+        self.meter.f64_observable_gauge(name).with_callback(observe).build();
     }
 
     /// Reports a time in seconds that is read whenever metrics are.
@@ -137,6 +151,8 @@ fn build(service: &'static str) -> Result<Metrics, String> {
         breaker_opens: counter(names::BREAKER_OPENS),
         output_filter: counter(names::OUTPUT_FILTER),
         feedback: counter(names::FEEDBACK),
+        rollout_decisions: counter(names::ROLLOUT_DECISIONS),
+        rollout_batches_lost: counter(names::ROLLOUT_BATCHES_LOST),
         response_cache: counter(names::RESPONSE_CACHE),
         shadow_comparisons: counter(names::SHADOW_COMPARISONS),
         degraded_answers: counter(names::DEGRADED_ANSWERS),

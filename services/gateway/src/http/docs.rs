@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry,
-    rollback, routes, shadows, upload, v2,
+    rollback, rollouts, routes, shadows, upload, v2,
 };
 
 /// How every failure looks (RFC 9457).
@@ -102,6 +102,14 @@ struct Problem {
         experiments::weights,
         experiments::report,
         experiments::what_if,
+        rollouts::rollouts,
+        rollouts::create_rollout,
+        rollouts::rollout,
+        rollouts::pause,
+        rollouts::resume,
+        rollouts::promote,
+        rollouts::approve,
+        rollouts::abort,
         outcomes::metrics_summary,
         predict::predict,
         predict::prediction,

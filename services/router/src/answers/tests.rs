@@ -70,6 +70,7 @@ fn answer(id: PredictionId, body: Value) -> Framed<Answered> {
         confidence: None,
         value: Some(1.0),
         compute_us: 9,
+        output_rule: false,
         cache: None,
     };
     Framed { meta, body: Bytes::from(body.to_string()) }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use domain::plan::PlanKind;
+use domain::rollout::Ramp;
 use domain::route::Slice;
 use domain::targeting::{Context, Rule};
 use domain::{PlanId, Role};
@@ -240,10 +241,22 @@ fn growthbooks_hash_has_the_chances_that_its_coarser_steps_give() {
 fn a_rollout_is_named_only_where_the_routes_own_arms_decide() {
     let mut made = route(&[(1, 90.0), (2, 10.0)]);
     made.rules = vec![rule("staff", &[(1, 1.0)], json!([{"field": "unit", "equals": "anna"}]))];
-    made.rollout = Some(PlanId::new(PlanKind::Rollout));
+    let ramp = Ramp {
+        id: PlanId::new(PlanKind::Rollout),
+        step: 3,
+        since: OffsetDateTime::UNIX_EPOCH,
+        canary: version(2),
+        baseline: version(1),
+        guardrails: Vec::new(),
+        warm_up_requests: 0,
+        warm_up_s: 0,
+    };
+    made.rollout = Some(ramp.clone());
     let ready = Ready::new(made);
-    assert_eq!(by_unit(&ready, "anna").decision.plan, None);
-    assert_eq!(by_unit(&ready, "otto").decision.plan, ready.rollout);
+    let anna = by_unit(&ready, "anna").decision;
+    assert_eq!((anna.plan, anna.epoch), (None, None));
+    let otto = by_unit(&ready, "otto").decision;
+    assert_eq!((otto.plan, otto.epoch), (Some(ramp.id), Some(3)));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use runtime::telemetry::{Span, label, metrics};
 use super::{Service, policy};
 use crate::answers::{Asked, Keyed, Wanted};
 use crate::choice::Steps;
+use crate::counting::Ending;
 use crate::table::{Choice, target};
 use crate::targeting::Who;
 
@@ -74,6 +75,7 @@ impl Service {
         }
         let target = target(&choice.version);
         describe(&mut span, &target, &choice.decision, id);
+        let mut counted = self.counted(&choice, start);
         let shown = choice.policy.policy.shows_version_to(caller.role);
         let task = PredictTask {
             target,
@@ -90,6 +92,7 @@ impl Service {
             Ok(answer) => {
                 let latency = start.elapsed();
                 choice.counted.answered(latency, answer.meta.confidence);
+                counted.ended(Ending::Answered { answer: &answer.meta, latency, degraded: false });
                 self.ask_shadows(&asking, &answer.meta, latency);
                 self.keep_good(&asking, &answer).await;
                 let version = choice.version.version;
@@ -104,12 +107,15 @@ impl Service {
         choice.counted.failed(error.code);
         if is_of_the_version(error.code) {
             if let Some(answer) = self.stand_in(&asking, error.code).await {
+                let (answer_meta, latency) = (&answer.meta, start.elapsed());
+                counted.ended(Ending::Answered { answer: answer_meta, latency, degraded: true });
                 return Ok(answer);
             }
             let version = choice.version.version;
             let error = Some(error.code);
             self.log(&asking, Outcome { version, answer: None, degraded: None, error });
         }
+        counted.ended(Ending::Failed(&error));
         Err(if shown { error } else { policy::without_version_in(error, &asked.model) })
     }
 

@@ -14,9 +14,14 @@ impl Service {
     /// Drives what is to be driven, for as long as this router has the lease. Runs until told to stop.
     pub(crate) async fn drive(&self, stop: CancellationToken) {
         let tick = Duration::from_millis(self.settings.plans.tick_ms.max(10));
+        let mut drives = false;
         while stop.run_until_cancelled(tokio::time::sleep(tick)).await.is_some() {
-            if !self.has_lease(LEASE).await {
+            let before = std::mem::replace(&mut drives, self.has_lease(LEASE).await);
+            if !drives {
                 continue;
+            }
+            if !before {
+                tracing::info!("this router drives rollouts and experiments from now on");
             }
             // A step that has begun is finished: half of one is what the next driver would find.
             self.drive_rollouts().await;
@@ -40,7 +45,4 @@ impl Service {
             self.deps.relational.plans.lease(name, &self.id, now, now).await.ok();
         }
     }
-
-    #[expect(clippy::unused_async, reason = "rollouts come with their branch")]
-    async fn drive_rollouts(&self) {}
 }

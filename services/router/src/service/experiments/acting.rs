@@ -202,7 +202,7 @@ impl Service {
         let amendment = Amendment { by, cause: Cause::Experiment, reason };
         self.amend_route(&experiment.model, amendment, |route| {
             if let Some(rollout) = &route.rollout {
-                return Err(rollout_under_way(experiment, rollout));
+                return Err(rollout_under_way(experiment, &rollout.id));
             }
             refuse_blocked(route, version)?;
             route.trials.retain(|trial| trial.experiment != experiment.id);
@@ -343,7 +343,7 @@ pub(super) fn guard(
 fn room_for(route: &Route, experiment: &Experiment) -> Result<(), ApiError> {
     let refuse = |message: String| Err(ApiError::new(ErrorCode::Conflict, message));
     if let Some(rollout) = &route.rollout {
-        return Err(rollout_under_way(experiment, rollout));
+        return Err(rollout_under_way(experiment, &rollout.id));
     }
     for arm in &experiment.arms {
         refuse_blocked(route, arm.version)?;

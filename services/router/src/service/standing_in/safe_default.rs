@@ -69,6 +69,7 @@ pub(super) fn answer(request: &Framed<PredictTask>, value: &Value) -> Option<Fra
         value: None,
         compute_us: 0,
         cache: None,
+        output_rule: false,
     };
     let body = serde_json::to_vec(&envelope).ok()?;
     Some(Framed { meta, body: Bytes::from(body) })

@@ -1,3 +1,4 @@
+use domain::rollout::Ramp;
 use domain::route::{Segment, Shadow, Slice, Trial};
 use domain::targeting::Rule;
 use domain::{PlanId, PlanKind};
@@ -168,7 +169,16 @@ fn the_route_after_it_has_one_arm_and_nothing_of_what_was_left() {
     before.fallback.versions = vec![version(3), version(2)];
     before.fallback.last_good = true;
     before.standby = arms(&[(4, 100)]);
-    before.rollout = Some(PlanId::new(PlanKind::Rollout));
+    before.rollout = Some(Ramp {
+        id: PlanId::new(PlanKind::Rollout),
+        step: 0,
+        since: NOW,
+        canary: version(3),
+        baseline: version(2),
+        guardrails: Vec::new(),
+        warm_up_requests: 0,
+        warm_up_s: 0,
+    });
     before.blocked = vec![blocked(1)];
     let after = rolled_back(&before, version(2), &[version(3)], sign("errors", NOW));
     assert_eq!(answering(&after), [version(2)]);
