@@ -3,7 +3,8 @@
 //! Reading order: [`call`] (what travels with every call), [`error`] (the closed list of failures),
 //! [`endpoint`] (a path and its types, declared once), then one module per service: its requests,
 //! its answers and **one trait**. A service implements its trait; `clients` implements the same
-//! trait over HTTP; a caller holds `Arc<dyn RouterApi>` and cannot tell near from far.
+//! trait over HTTP; a caller holds `Arc<dyn RouterApi>` and cannot tell near from far. [`outbound`] is
+//! for programs that are none of ours.
 //!
 //! Invariant: nothing here opens a socket, reads a clock or knows a web framework.
 
@@ -14,6 +15,7 @@ pub mod endpoint;
 pub mod error;
 pub mod feedback;
 pub mod inference;
+pub mod outbound;
 pub mod router;
 
 pub use auth::AuthApi;
@@ -23,6 +25,7 @@ pub use endpoint::{Endpoint, Framed, Wire};
 pub use error::{ApiError, ErrorCode, Faults, FieldError};
 pub use feedback::FeedbackApi;
 pub use inference::InferenceApi;
+pub use outbound::Outbound;
 pub use router::RouterApi;
 
 /// The answer of a call that has nothing to say but that it was done.

@@ -5,12 +5,14 @@
 //! the token a service shows when it calls on its own account. [`Replicas`] follows a list or a name
 //! in DNS.
 //!
+//! [`Outbound`] calls URLs that people gave, and keeps out of the engine's own network.
 //! [`Engine`] asks a running engine through its public API, for the command line.
 //!
 //! Invariant: a caller cannot tell these from the services themselves, but by the time they take.
 
 mod engine;
 mod observe;
+mod outbound;
 mod places;
 mod remote;
 mod replicas;
@@ -18,6 +20,7 @@ mod tokens;
 mod transport;
 
 pub use engine::Engine;
+pub use outbound::Outbound;
 pub use remote::{Auth, Drift, Feedback, Inference, Router};
 pub use replicas::{Replicas, inference, routers};
 pub use tokens::ServiceTokens;
