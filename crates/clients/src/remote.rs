@@ -12,7 +12,9 @@ use contracts::router::{
 use contracts::{
     ApiError, AuthApi, Call, Done, DriftApi, FeedbackApi, Framed, InferenceApi, RouterApi,
 };
-use domain::{Model, ModelName, ModelPolicy, PredictionId, Route, Version};
+use domain::{
+    Delivery, DeliveryId, Model, ModelName, ModelPolicy, PredictionId, Route, Version, WebhookId,
+};
 
 use crate::Transport;
 
@@ -77,6 +79,14 @@ remote! {
         follow(change: Change) -> Done = router::FOLLOW;
         flush() -> Done = router::FLUSH;
         readiness() -> Readiness = router::READINESS;
+        events(query: router::EventQuery) -> router::EventPage = router::EVENTS;
+        webhooks() -> router::WebhookList = router::WEBHOOKS;
+        create_webhook(request: router::NewWebhook) -> router::ShownWebhook = router::CREATE_WEBHOOK;
+        change_webhook(request: router::ChangeWebhook) -> router::WebhookView = router::CHANGE_WEBHOOK;
+        remove_webhook(id: WebhookId) -> Done = router::REMOVE_WEBHOOK;
+        test_webhook(id: WebhookId) -> router::WebhookTested = router::TEST_WEBHOOK;
+        deliveries(query: router::DeliveryQuery) -> router::DeliveryPage = router::DELIVERIES;
+        retry_delivery(id: DeliveryId) -> Delivery = router::RETRY_DELIVERY;
     }
 }
 

@@ -66,6 +66,10 @@ impl Engine {
             routers: router::fixed([]),
             clock: clock.clone(),
             recorder: Arc::new(Recorder::new("router", Arc::clone(&auth), clock.clone())),
+            outbound: Arc::new(clients::Outbound::new(
+                router::OUTBOUND,
+                &settings.router.outbound.allow.0,
+            )?),
         };
         let router = router::build(settings.router.clone(), deps).await?;
         router::background(&router, &process);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use contracts::RouterApi;
 use contracts::router::{
-    CREATE_MODEL, CREATE_VERSION, FLUSH, FOLLOW, MODEL, MODELS, POLICY, PREDICT, PREDICTION,
-    PUT_POLICY, PUT_ROUTE, READINESS, ROUTE, SET_ALIAS, SET_ENABLED, VERSION,
+    CHANGE_WEBHOOK, CREATE_MODEL, CREATE_VERSION, CREATE_WEBHOOK, DELIVERIES, EVENTS, FLUSH,
+    FOLLOW, MODEL, MODELS, POLICY, PREDICT, PREDICTION, PUT_POLICY, PUT_ROUTE, READINESS,
+    REMOVE_WEBHOOK, RETRY_DELIVERY, ROUTE, SET_ALIAS, SET_ENABLED, TEST_WEBHOOK, VERSION, WEBHOOKS,
 };
 use runtime::bind_all;
 use runtime::http::InternalRoutes;
@@ -29,5 +30,13 @@ pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
         FOLLOW => follow(change),
         FLUSH => flush(),
         READINESS => readiness(),
+        EVENTS => events(query),
+        WEBHOOKS => webhooks(),
+        CREATE_WEBHOOK => create_webhook(request),
+        CHANGE_WEBHOOK => change_webhook(request),
+        REMOVE_WEBHOOK => remove_webhook(id),
+        TEST_WEBHOOK => test_webhook(id),
+        DELIVERIES => deliveries(query),
+        RETRY_DELIVERY => retry_delivery(id),
     });
 }

@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`service`] (the trait), `table` (what a prediction reads; `saved` keeps it), [`assignment`] (who
 //! gets which version), `fleet` (the replicas), `registration` (how files become a version),
-//! [`spool`] (how an answered prediction reaches the log).
+//! [`spool`] (how an answered prediction reaches the log), [`events`] (who is told of what happens).
 
 mod answers;
 pub mod assignment;
 mod error;
+pub mod events;
 mod fleet;
 mod http;
 mod registration;
@@ -20,7 +21,7 @@ mod table;
 
 use std::sync::Arc;
 
-use contracts::RouterApi;
+use contracts::{Outbound, RouterApi};
 use domain::Clock;
 use runtime::{Process, Recorder};
 use storage::{Cache, Documents, Relational, ports::Artifacts};
@@ -29,7 +30,7 @@ pub use error::RouterError;
 pub use http::http;
 pub use replicas::{Replica, Replicas, fixed};
 pub use service::Service;
-pub use settings::{DEFAULTS, Settings};
+pub use settings::{DEFAULTS, EventSettings, OUTBOUND, Settings};
 
 /// What the router needs.
 pub struct Deps {
@@ -49,6 +50,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Puts changes on record.
     pub recorder: Arc<Recorder>,
+    /// Calls URLs that people gave.
+    pub outbound: Arc<dyn Outbound>,
 }
 
 /// Builds the service. Reads all routes, so that the first request finds them.
@@ -61,7 +64,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, Route
 }
 
 /// Starts the background work: shipping the log, following the store, keeping routed versions
-/// loaded.
+/// loaded, storing and delivering events.
 pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
@@ -71,6 +74,10 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn(report::report(service).watch());
     let recorder = Arc::clone(&service.deps.recorder);
     process.spawn_until_stop(|stop| recorder.write(stop));
+    let bus = Arc::clone(&service.bus);
+    process.spawn_until_stop(|stop| bus.write(stop));
+    let (bus, outbound) = (Arc::clone(&service.bus), Arc::clone(&service.deps.outbound));
+    process.spawn_until_stop(|stop| events::deliver(bus, outbound, stop));
 }
 
 /// The service as others hold it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clap::Parser;
-use router::{DEFAULTS, Deps, Replica, Replicas, Settings, api, background, build, http};
+use router::{DEFAULTS, Deps, OUTBOUND, Replica, Replicas, Settings, api, background, build, http};
 use runtime::process::exit_code;
 use runtime::service::{Arguments, run_service};
 use runtime::{Authenticator, Process, Recorder, SystemClock, telemetry};
@@ -47,6 +47,7 @@ async fn start() -> anyhow::Result<()> {
         routers: Arc::new(Found(routers)),
         clock: Arc::new(SystemClock),
         recorder: Arc::new(Recorder::new("router", recorder, Arc::new(SystemClock))),
+        outbound: Arc::new(clients::Outbound::new(OUTBOUND, &settings.own.outbound.allow.0)?),
     };
     let service = build(settings.own.clone(), deps).await?;
     let process = Process::default();

@@ -1,10 +1,12 @@
 //! What the router does: the trait, by way of the table, the fleet and the spool.
 
 mod answering;
+mod events;
 mod following;
 mod others;
 mod policy;
 mod routes;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,11 +16,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use contracts::inference::{Answered, Target};
 use contracts::router::{
-    Change, ModelDetail, ModelList, NewModel, NewVersion, PredictRequest, PredictionView,
-    PutPolicy, PutRoute, Readiness, ServingState, SetAlias, SetEnabled, VersionState,
+    Change, ChangeWebhook, DeliveryPage, DeliveryQuery, EventPage, EventQuery, ModelDetail,
+    ModelList, NewModel, NewVersion, NewWebhook, PredictRequest, PredictionView, PutPolicy,
+    PutRoute, Readiness, ServingState, SetAlias, SetEnabled, ShownWebhook, VersionState,
+    WebhookList, WebhookTested, WebhookView,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
-use domain::{Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Role, Route, Version};
+use domain::{
+    Delivery, DeliveryId, Model, ModelName, ModelPolicy, PredictionId, PredictionRecord, Role,
+    Route, Version, WebhookId,
+};
 use serde_json::{Value, json};
 use storage::StoreError;
 use tokio::sync::Mutex;
@@ -27,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Deps;
 use crate::answers::Answers;
 use crate::error::RouterError;
+use crate::events::Bus;
 use crate::fleet::{Fleet, names as target_names};
 use crate::settings::Settings;
 use crate::spool::{Spool, ship};
@@ -47,6 +55,8 @@ pub struct Service {
     pub(crate) fleet: Fleet,
     pub(crate) answers: Answers,
     pub(crate) spool: Arc<Spool>,
+    /// Where everything that happens is published.
+    pub(crate) bus: Arc<Bus>,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -68,6 +78,8 @@ impl Service {
         let (losing, kept, refreshing) =
             (AtomicBool::default(), Mutex::default(), Mutex::default());
         let id = format!("{:016x}", new_seed());
+        let (store, clock) = (Arc::clone(&deps.relational.events), Arc::clone(&deps.clock));
+        let bus = Arc::new(Bus::new(settings.events.clone(), store, clock));
         let service = Arc::new(Self {
             settings,
             deps,
@@ -75,6 +87,7 @@ impl Service {
             fleet,
             answers,
             spool,
+            bus,
             id,
             losing,
             kept,
@@ -98,7 +111,7 @@ impl Service {
         targets.filter(|target| !held.contains(target)).collect()
     }
 
-    /// Puts on record what was done to a model.
+    /// Puts on record what was done to a model, and tells of it as an event.
     async fn record(
         &self,
         call: &Call,
@@ -109,7 +122,7 @@ impl Service {
     ) {
         let (target, reason) = (format!("model:{model}"), String::new());
         let change = runtime::audit::Change { action, target, reason, before, after };
-        self.deps.recorder.done(call, change).await;
+        self.tell_of_change(call, model, change).await;
     }
 
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
@@ -199,7 +212,10 @@ impl RouterApi for Service {
         let version = self.register(&caller.name, request).await?;
         let after = json!({"version": version.version, "files": version.files});
         self.record(&call, "version.create", &version.model, Value::Null, after).await;
-        self.route_first(&caller.name, &version).await?;
+        if let Some(route) = self.route_first(&caller.name, &version).await? {
+            let first = json!(route);
+            self.record(&call, "route.put", &version.model, Value::Null, first).await;
+        }
         self.changed().await?;
         tracing::info!(model = %version.model, version = %version.version, by = caller.name, "registered a version");
         Ok(version)
@@ -375,6 +391,46 @@ impl RouterApi for Service {
         };
         let versions = self.table.versions().into_iter().map(state).collect();
         Ok(Readiness { ready: missing.is_empty(), degraded, checks, versions })
+    }
+
+    async fn events(&self, call: Call, query: EventQuery) -> Result<EventPage, ApiError> {
+        self.list_events(&call, query).await
+    }
+
+    async fn webhooks(&self, call: Call) -> Result<WebhookList, ApiError> {
+        self.list_webhooks(&call).await
+    }
+
+    async fn create_webhook(
+        &self,
+        call: Call,
+        request: NewWebhook,
+    ) -> Result<ShownWebhook, ApiError> {
+        self.make_webhook(&call, request).await
+    }
+
+    async fn change_webhook(
+        &self,
+        call: Call,
+        request: ChangeWebhook,
+    ) -> Result<WebhookView, ApiError> {
+        self.alter_webhook(&call, request).await
+    }
+
+    async fn remove_webhook(&self, call: Call, id: WebhookId) -> Result<Done, ApiError> {
+        self.drop_webhook(&call, id).await
+    }
+
+    async fn test_webhook(&self, call: Call, id: WebhookId) -> Result<WebhookTested, ApiError> {
+        self.try_webhook(&call, id).await
+    }
+
+    async fn deliveries(&self, call: Call, query: DeliveryQuery) -> Result<DeliveryPage, ApiError> {
+        self.list_deliveries(&call, query).await
+    }
+
+    async fn retry_delivery(&self, call: Call, id: DeliveryId) -> Result<Delivery, ApiError> {
+        self.revive_delivery(&call, id).await
     }
 }
 

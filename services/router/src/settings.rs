@@ -3,10 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use runtime::settings::List;
 use serde::Deserialize;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("settings.default.toml");
+
+/// The setting that opens more than the public internet to webhooks.
+pub const OUTBOUND: &str = "router.outbound.allow";
 
 /// `[router]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +27,8 @@ pub struct Settings {
     pub replicas: ReplicaSettings,
     pub cache: CacheSettings,
     pub policies: PolicySettings,
+    pub events: EventSettings,
+    pub outbound: OutboundSettings,
     pub spool: SpoolSettings,
 }
 
@@ -56,6 +62,33 @@ pub struct CacheSettings {
 pub struct PolicySettings {
     pub max_ttl_s: u32,
     pub max_patterns: usize,
+}
+
+/// `[router.events]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file says it")]
+pub struct EventSettings {
+    pub queue: usize,
+    pub keep_days: u32,
+    pub max_webhooks: usize,
+    pub attempts: u32,
+    pub first_delay_ms: u64,
+    pub factor: f64,
+    pub max_delay_s: u64,
+    pub jitter: f64,
+    pub timeout_ms: u64,
+    pub max_answer_bytes: usize,
+    pub concurrency: u32,
+    pub poll_interval_ms: u64,
+    pub lease_s: u64,
+}
+
+/// `[router.outbound]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundSettings {
+    pub allow: List<String>,
 }
 
 /// `[router.spool]`.

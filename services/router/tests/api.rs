@@ -22,6 +22,9 @@ use runtime::{Process, Recorder, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
+#[path = "api/events.rs"]
+mod events;
+
 const MODEL: &[u8] = include_bytes!("../../all-in-one/demo/iris/model.onnx");
 
 /// A replica that answers with the version's number.
@@ -147,6 +150,9 @@ async fn start_with(
         routers: router::fixed([]),
         clock: Arc::new(SystemClock),
         recorder: Arc::new(Recorder::alone("router", Arc::new(SystemClock))),
+        outbound: Arc::new(
+            clients::Outbound::new(router::OUTBOUND, &["127.0.0.1".to_owned()]).unwrap(),
+        ),
     };
     let service = router::build(settings(&folder), deps).await?;
     let process = Process::default();

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{
+    accounts, audit, auth, events, health, outcomes, predict, registry, routes, upload, v2,
+};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -96,6 +98,14 @@ struct Problem {
         v2::repository_index,
         v2::repository_load,
         v2::repository_unload,
+        events::events,
+        events::webhooks,
+        events::create_webhook,
+        events::deliveries,
+        events::retry_delivery,
+        events::change_webhook,
+        events::remove_webhook,
+        events::test_webhook,
     ),
     components(schemas(Problem, contracts::ErrorCode, FieldError))
 )]
