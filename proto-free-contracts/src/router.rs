@@ -12,7 +12,10 @@ use async_trait::async_trait;
 use domain::experiment::Experiment;
 use domain::layer::Layer;
 use domain::targeting::Context;
-use domain::{Model, ModelName, ModelPolicy, PlanId, PredictionId, Route, Version, VersionId};
+use domain::{
+    Delivery, DeliveryId, Model, ModelName, ModelPolicy, PlanId, PredictionId, Route, Version,
+    VersionId, WebhookId,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -24,6 +27,13 @@ pub use shadows::*;
 
 use crate::inference::{Answered, Protocol, Target};
 use crate::{ApiError, Call, Done, Endpoint, Framed};
+
+mod events;
+
+pub use events::{
+    ChangeWebhook, DeliveryPage, DeliveryQuery, EventPage, EventQuery, NewWebhook, ShownWebhook,
+    WebhookList, WebhookPatch, WebhookTested, WebhookView,
+};
 
 /// What the router does.
 #[async_trait]
@@ -131,6 +141,30 @@ pub trait RouterApi: Send + Sync {
         call: Call,
         request: ActOnRollout,
     ) -> Result<RolloutView, ApiError>;
+    /// What happened. For analysts; of models whose versions they are not told of, nothing.
+    async fn events(&self, call: Call, query: EventQuery) -> Result<EventPage, ApiError>;
+    /// All webhooks. For engineers, as all that has to do with webhooks.
+    async fn webhooks(&self, call: Call) -> Result<WebhookList, ApiError>;
+    /// Makes a webhook; its secret is shown this once.
+    async fn create_webhook(
+        &self,
+        call: Call,
+        request: NewWebhook,
+    ) -> Result<ShownWebhook, ApiError>;
+    /// Changes a webhook. `conflict` if a revision is given and is not the current one.
+    async fn change_webhook(
+        &self,
+        call: Call,
+        request: ChangeWebhook,
+    ) -> Result<WebhookView, ApiError>;
+    /// Removes a webhook with its deliveries.
+    async fn remove_webhook(&self, call: Call, id: WebhookId) -> Result<Done, ApiError>;
+    /// Sends a webhook an event that did not happen, at once and once, and tells what came of it.
+    async fn test_webhook(&self, call: Call, id: WebhookId) -> Result<WebhookTested, ApiError>;
+    /// Deliveries: those that wait, were made, were given up.
+    async fn deliveries(&self, call: Call, query: DeliveryQuery) -> Result<DeliveryPage, ApiError>;
+    /// Has a delivery that was given up tried again, as if it were new. `conflict` if it was not.
+    async fn retry_delivery(&self, call: Call, id: DeliveryId) -> Result<Delivery, ApiError>;
 }
 
 /// [`RouterApi::predict`].
@@ -171,6 +205,28 @@ pub const FOLLOW: Endpoint<Change, Done> = Endpoint::repeatable("/internal/route
 pub const FLUSH: Endpoint<(), Done> = Endpoint::repeatable("/internal/router/flush");
 /// [`RouterApi::readiness`].
 pub const READINESS: Endpoint<(), Readiness> = Endpoint::repeatable("/internal/router/readiness");
+/// [`RouterApi::events`].
+pub const EVENTS: Endpoint<EventQuery, EventPage> = Endpoint::repeatable("/internal/router/events");
+/// [`RouterApi::webhooks`].
+pub const WEBHOOKS: Endpoint<(), WebhookList> = Endpoint::repeatable("/internal/router/webhooks");
+/// [`RouterApi::create_webhook`].
+pub const CREATE_WEBHOOK: Endpoint<NewWebhook, ShownWebhook> =
+    Endpoint::new("/internal/router/create-webhook");
+/// [`RouterApi::change_webhook`].
+pub const CHANGE_WEBHOOK: Endpoint<ChangeWebhook, WebhookView> =
+    Endpoint::new("/internal/router/change-webhook");
+/// [`RouterApi::remove_webhook`].
+pub const REMOVE_WEBHOOK: Endpoint<WebhookId, Done> =
+    Endpoint::new("/internal/router/remove-webhook");
+/// [`RouterApi::test_webhook`].
+pub const TEST_WEBHOOK: Endpoint<WebhookId, WebhookTested> =
+    Endpoint::new("/internal/router/test-webhook");
+/// [`RouterApi::deliveries`].
+pub const DELIVERIES: Endpoint<DeliveryQuery, DeliveryPage> =
+    Endpoint::repeatable("/internal/router/deliveries");
+/// [`RouterApi::retry_delivery`].
+pub const RETRY_DELIVERY: Endpoint<DeliveryId, Delivery> =
+    Endpoint::new("/internal/router/retry-delivery");
 
 /// [`RouterApi::explain`].
 pub const EXPLAIN: Endpoint<Explain, Explained> = Endpoint::repeatable("/internal/router/explain");

@@ -35,3 +35,4 @@ mod tokens;
 mod traces;
 mod uploads;
 mod walkthrough;
+mod webhooks;

@@ -14,7 +14,10 @@ use contracts::{
 };
 use domain::experiment::Experiment;
 use domain::layer::Layer;
-use domain::{Model, ModelName, ModelPolicy, PlanId, PredictionId, Route, Version};
+use domain::{
+    Delivery, DeliveryId, Model, ModelName, ModelPolicy, PlanId, PredictionId, Route, Version,
+    WebhookId,
+};
 
 use crate::Transport;
 
@@ -100,6 +103,14 @@ remote! {
         rollout(id: PlanId) -> router::RolloutView = router::ROLLOUT;
         create_rollout(request: router::NewRollout) -> router::RolloutView = router::CREATE_ROLLOUT;
         act_on_rollout(request: router::ActOnRollout) -> router::RolloutView = router::ACT_ON_ROLLOUT;
+        events(query: router::EventQuery) -> router::EventPage = router::EVENTS;
+        webhooks() -> router::WebhookList = router::WEBHOOKS;
+        create_webhook(request: router::NewWebhook) -> router::ShownWebhook = router::CREATE_WEBHOOK;
+        change_webhook(request: router::ChangeWebhook) -> router::WebhookView = router::CHANGE_WEBHOOK;
+        remove_webhook(id: WebhookId) -> Done = router::REMOVE_WEBHOOK;
+        test_webhook(id: WebhookId) -> router::WebhookTested = router::TEST_WEBHOOK;
+        deliveries(query: router::DeliveryQuery) -> router::DeliveryPage = router::DELIVERIES;
+        retry_delivery(id: DeliveryId) -> Delivery = router::RETRY_DELIVERY;
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Span {
     /// Whether it says that it failed.
     pub failed: bool,
     attributes: Vec<(String, String)>,
+    /// What happened within it: names and attributes.
+    events: Vec<(String, Vec<(String, String)>)>,
 }
 
 impl Span {
@@ -40,6 +42,12 @@ impl Span {
     pub fn attribute(&self, key: &str) -> &str {
         let found = self.attributes.iter().find(|(name, _)| name == key);
         found.map_or("", |(_, value)| value)
+    }
+
+    /// The attributes of what happened within it under this name.
+    pub fn event(&self, name: &str) -> Option<&[(String, String)]> {
+        let found = self.events.iter().find(|(known, _)| known == name);
+        found.map(|(_, attributes)| attributes.as_slice())
     }
 }
 
@@ -107,6 +115,7 @@ async fn take(
             parent: hex(&span.parent_span_id),
             failed: span.status.is_some_and(|status| status.code == 2),
             attributes: texts(span.attributes),
+            events: span.events.into_iter().map(|e| (e.name, texts(e.attributes))).collect(),
         }));
     }
     Ok(Response::new(String::new()))

@@ -4,7 +4,8 @@
 //! Reading order: [`topology`] (one process or seven), [`Engine`] (started, stopped, killed,
 //! restarted), [`Client`] (the public API as verbs), [`models`] (models with golden answers), [`graphs`]
 //! (good and bad ones made on the spot), [`tensor`] (the forms of the Open Inference Protocol V2),
-//! [`stores`] (databases of one's own), [`provider`] (who vouches for people), [`prometheus`] and
+//! [`stores`] (databases of one's own), [`provider`] (who vouches for people), [`receiver`] (of webhooks),
+//! [`prometheus`] and
 //! [`collector`] (what watches an engine).
 //!
 //! Invariants: no fixed port, no shared folder, no sleep that is not a wait for a condition with a
@@ -29,6 +30,7 @@ pub mod models;
 mod nginx;
 pub mod prometheus;
 pub mod provider;
+pub mod receiver;
 pub mod secrets;
 pub mod server;
 pub mod stores;
@@ -44,6 +46,7 @@ pub use engine::{Engine, PASSWORD};
 pub use gatekeeper::Gatekeeper;
 pub use prometheus::Prometheus;
 pub use provider::{Provider, Returned};
+pub use receiver::{Received, Receiver};
 pub use reqwest::{Method, RequestBuilder};
 pub use stores::{PrivateServer, shared_mongo, shared_postgres, shared_redis, shared_s3};
 pub use topology::{Setup, Stores, Topology, run, shared};

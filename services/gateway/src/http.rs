@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod docs;
 mod door;
+mod events;
 mod experiments;
 mod explain;
 mod face;
@@ -254,11 +255,25 @@ pub fn routes() -> Vec<PublicRoute> {
             v2::repository_load,
         ),
         public(
-            post,
+            post.clone(),
             "/v2/repository/models/{model}/unload",
             Roles(ENGINEER),
             v2::repository_unload,
         ),
+        public(get.clone(), "/api/v1/events", Roles(ANALYST), events::events),
+        public(get.clone(), "/api/v1/webhooks", Roles(ENGINEER), events::webhooks),
+        public(post.clone(), "/api/v1/webhooks", Roles(ENGINEER), events::create_webhook).secret(),
+        // Before those with an id, which would take the word for one.
+        public(get, "/api/v1/webhooks/deliveries", Roles(ENGINEER), events::deliveries),
+        public(
+            post.clone(),
+            "/api/v1/webhooks/deliveries/{id}/retry",
+            Roles(ENGINEER),
+            events::retry_delivery,
+        ),
+        public(Method::PATCH, "/api/v1/webhooks/{id}", Roles(ENGINEER), events::change_webhook),
+        public(delete, "/api/v1/webhooks/{id}", Roles(ENGINEER), events::remove_webhook),
+        public(post, "/api/v1/webhooks/{id}/test", Roles(ENGINEER), events::test_webhook),
     ]
 }
 

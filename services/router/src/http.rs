@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use contracts::RouterApi;
 use contracts::router::{
-    ACT_ON_EXPERIMENT, ACT_ON_ROLLOUT, CLEAR_BLOCK, CREATE_EXPERIMENT, CREATE_MODEL,
-    CREATE_ROLLOUT, CREATE_VERSION, EXPERIMENT, EXPERIMENTS, EXPLAIN, FLUSH, FOLLOW, HISTORY,
-    IMPOSE, LAYERS, MODEL, MODELS, POLICY, PREDICT, PREDICTION, PUT_LAYER, PUT_POLICY, PUT_ROUTE,
-    READINESS, REPORT, ROLLBACK, ROLLOUT, ROLLOUTS, ROUTE, SET_ALIAS, SET_ENABLED, SHADOW_REPORT,
-    SWITCH, VERSION, WHAT_IF,
+    ACT_ON_EXPERIMENT, ACT_ON_ROLLOUT, CHANGE_WEBHOOK, CLEAR_BLOCK, CREATE_EXPERIMENT,
+    CREATE_MODEL, CREATE_ROLLOUT, CREATE_VERSION, CREATE_WEBHOOK, DELIVERIES, EVENTS, EXPERIMENT,
+    EXPERIMENTS, EXPLAIN, FLUSH, FOLLOW, HISTORY, IMPOSE, LAYERS, MODEL, MODELS, POLICY, PREDICT,
+    PREDICTION, PUT_LAYER, PUT_POLICY, PUT_ROUTE, READINESS, REMOVE_WEBHOOK, REPORT,
+    RETRY_DELIVERY, ROLLBACK, ROLLOUT, ROLLOUTS, ROUTE, SET_ALIAS, SET_ENABLED, SHADOW_REPORT,
+    SWITCH, TEST_WEBHOOK, VERSION, WEBHOOKS, WHAT_IF,
 };
 use runtime::bind_all;
 use runtime::http::InternalRoutes;
@@ -51,5 +52,13 @@ pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn RouterApi>) {
         ROLLOUT => rollout(id),
         CREATE_ROLLOUT => create_rollout(request),
         ACT_ON_ROLLOUT => act_on_rollout(request),
+        EVENTS => events(query),
+        WEBHOOKS => webhooks(),
+        CREATE_WEBHOOK => create_webhook(request),
+        CHANGE_WEBHOOK => change_webhook(request),
+        REMOVE_WEBHOOK => remove_webhook(id),
+        TEST_WEBHOOK => test_webhook(id),
+        DELIVERIES => deliveries(query),
+        RETRY_DELIVERY => retry_delivery(id),
     });
 }

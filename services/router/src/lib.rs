@@ -5,13 +5,14 @@
 //! `shadows` (who is asked, too), `registration` (how files become a version), [`spool`] (how an
 //! answered prediction reaches the log), [`statistics`] (what is known of arms), [`experiments`]
 //! (what is made of that), `counting` and `rollouts` (how new versions fare, and what is done about
-//! it).
+//! it), [`events`] (who is told of what happens).
 
 mod answers;
 pub mod assignment;
 mod choice;
 mod counting;
 mod error;
+pub mod events;
 pub mod experiments;
 mod fleet;
 mod http;
@@ -39,7 +40,7 @@ pub use error::RouterError;
 pub use http::http;
 pub use replicas::{Replica, Replicas, fixed};
 pub use service::Service;
-pub use settings::{DEFAULTS, OUTBOUND, Settings};
+pub use settings::{DEFAULTS, EventSettings, OUTBOUND, Settings};
 
 /// What the router needs.
 pub struct Deps {
@@ -73,7 +74,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Arc<Service>, Route
 }
 
 /// Starts the background work: shipping the log, following the store, bringing to it what it missed,
-/// keeping routed versions loaded.
+/// keeping routed versions loaded, storing and delivering events.
 pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
@@ -93,6 +94,10 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     process.spawn(report::report(service).watch());
     let recorder = Arc::clone(&service.deps.recorder);
     process.spawn_until_stop(|stop| recorder.write(stop));
+    let bus = Arc::clone(&service.bus);
+    process.spawn_until_stop(|stop| bus.write(stop));
+    let (bus, outbound) = (Arc::clone(&service.bus), Arc::clone(&service.deps.outbound));
+    process.spawn_until_stop(|stop| events::deliver(bus, outbound, stop));
 }
 
 /// The service as others hold it.

@@ -33,6 +33,7 @@ pub(crate) fn report(service: &Arc<Service>) -> Arc<Vitals> {
             .map(|service| service.spool.age(service.deps.clock.now()))
             .unwrap_or_default()
     });
+    metrics().gauge(names::EVENTS_WAITING, read(|service| service.bus.waiting()));
     metrics().spool_shipped.add(0, &[]);
     metrics().spool_dropped.add(0, &[]);
     let routed = Arc::downgrade(service);

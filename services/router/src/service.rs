@@ -2,6 +2,7 @@
 
 mod answering;
 mod driving;
+mod events;
 mod experiments;
 mod explaining;
 mod following;
@@ -28,18 +29,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use contracts::inference::{Answered, Target};
 use contracts::router::{
-    Acknowledged, ActOnExperiment, ActOnRollout, Change, ClearBlock, ExperimentList,
-    ExperimentQuery, Explain, Explained, History, HistoryQuery, Imposed, LayerList, ModelDetail,
-    ModelList, NewExperiment, NewLayer, NewModel, NewRollout, NewVersion, PredictRequest,
-    PredictionView, PutPolicy, PutRoute, Readiness, Report, Rollback, RolledBack, RolloutList,
-    RolloutQuery, RolloutView, SetAlias, SetEnabled, ShadowQuery, ShadowReport, Switch, WhatIf,
-    WhatIfAnswer,
+    Acknowledged, ActOnExperiment, ActOnRollout, Change, ChangeWebhook, ClearBlock, DeliveryPage,
+    DeliveryQuery, EventPage, EventQuery, ExperimentList, ExperimentQuery, Explain, Explained,
+    History, HistoryQuery, Imposed, LayerList, ModelDetail, ModelList, NewExperiment, NewLayer,
+    NewModel, NewRollout, NewVersion, NewWebhook, PredictRequest, PredictionView, PutPolicy,
+    PutRoute, Readiness, Report, Rollback, RolledBack, RolloutList, RolloutQuery, RolloutView,
+    SetAlias, SetEnabled, ShadowQuery, ShadowReport, ShownWebhook, Switch, WebhookList,
+    WebhookTested, WebhookView, WhatIf, WhatIfAnswer,
 };
 use contracts::{ApiError, Call, Done, ErrorCode, Framed, RouterApi};
 use domain::experiment::Experiment;
 use domain::layer::Layer;
 use domain::{
-    Model, ModelName, ModelPolicy, PlanId, PredictionId, PredictionRecord, Role, Route, Version,
+    Delivery, DeliveryId, Model, ModelName, ModelPolicy, PlanId, PredictionId, PredictionRecord,
+    Role, Route, Version, WebhookId,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -49,6 +52,7 @@ use crate::Deps;
 use crate::answers::Answers;
 use crate::counting::Counting;
 use crate::error::RouterError;
+use crate::events::Bus;
 use crate::fleet::Fleet;
 use crate::settings::Settings;
 use crate::shadows::Shadows;
@@ -77,6 +81,8 @@ pub struct Service {
     pub(crate) shadows: Shadows,
     counting: Counting,
     rolling: Rolling,
+    /// Where everything that happens is published.
+    pub(crate) bus: Arc<Bus>,
     /// Tells this router from the others.
     id: String,
     /// Whether the last prediction was lost to the log.
@@ -104,6 +110,8 @@ impl Service {
         let back = rollback::Back::new(settings.pending.clone());
         let (most, waiting) = (settings.rollouts.max_units, settings.plans.max_waiting_batches);
         let counting = Counting::new(&id, most, waiting);
+        let (store, clock) = (Arc::clone(&deps.relational.events), Arc::clone(&deps.clock));
+        let bus = Arc::new(Bus::new(settings.events.clone(), store, clock));
         let service = Arc::new(Self {
             settings,
             deps,
@@ -114,6 +122,7 @@ impl Service {
             shadows,
             counting,
             rolling: Rolling::default(),
+            bus,
             id,
             losing,
             kept,
@@ -139,7 +148,7 @@ impl Service {
         targets.filter(|target| !held.contains(target)).collect()
     }
 
-    /// Puts on record what was done to a model.
+    /// Puts on record what was done to a model, and tells of it as an event.
     async fn record(
         &self,
         call: &Call,
@@ -163,7 +172,7 @@ impl Service {
     ) {
         let (target, reason) = (format!("model:{model}"), reason.to_owned());
         let change = runtime::audit::Change { action, target, reason, before, after };
-        self.deps.recorder.done(call, change).await;
+        self.tell_of_change(call, model, change).await;
     }
 
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
@@ -271,6 +280,46 @@ impl RouterApi for Service {
 
     async fn readiness(&self, call: Call) -> Result<Readiness, ApiError> {
         Ok(self.how_ready(call).await)
+    }
+
+    async fn events(&self, call: Call, query: EventQuery) -> Result<EventPage, ApiError> {
+        self.list_events(&call, query).await
+    }
+
+    async fn webhooks(&self, call: Call) -> Result<WebhookList, ApiError> {
+        self.list_webhooks(&call).await
+    }
+
+    async fn create_webhook(
+        &self,
+        call: Call,
+        request: NewWebhook,
+    ) -> Result<ShownWebhook, ApiError> {
+        self.make_webhook(&call, request).await
+    }
+
+    async fn change_webhook(
+        &self,
+        call: Call,
+        request: ChangeWebhook,
+    ) -> Result<WebhookView, ApiError> {
+        self.alter_webhook(&call, request).await
+    }
+
+    async fn remove_webhook(&self, call: Call, id: WebhookId) -> Result<Done, ApiError> {
+        self.drop_webhook(&call, id).await
+    }
+
+    async fn test_webhook(&self, call: Call, id: WebhookId) -> Result<WebhookTested, ApiError> {
+        self.try_webhook(&call, id).await
+    }
+
+    async fn deliveries(&self, call: Call, query: DeliveryQuery) -> Result<DeliveryPage, ApiError> {
+        self.list_deliveries(&call, query).await
+    }
+
+    async fn retry_delivery(&self, call: Call, id: DeliveryId) -> Result<Delivery, ApiError> {
+        self.revive_delivery(&call, id).await
     }
 
     async fn explain(&self, call: Call, request: Explain) -> Result<Explained, ApiError> {

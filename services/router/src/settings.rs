@@ -38,6 +38,7 @@ pub struct Settings {
     pub experiments: ExperimentSettings,
     pub rollback: RollbackSettings,
     pub rollouts: RolloutSettings,
+    pub events: EventSettings,
     pub outbound: OutboundSettings,
     pub spool: SpoolSettings,
 }
@@ -131,6 +132,26 @@ pub struct RolloutSettings {
     pub gate_interval_ms: u64,
     pub baseline_least_records: usize,
     pub baseline_most_records: u32,
+}
+
+/// `[router.events]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file says it")]
+pub struct EventSettings {
+    pub queue: usize,
+    pub keep_days: u32,
+    pub max_webhooks: usize,
+    pub attempts: u32,
+    pub first_delay_ms: u64,
+    pub factor: f64,
+    pub max_delay_s: u64,
+    pub jitter: f64,
+    pub timeout_ms: u64,
+    pub max_answer_bytes: usize,
+    pub concurrency: u32,
+    pub poll_interval_ms: u64,
+    pub lease_s: u64,
 }
 
 /// `[router.outbound]`.

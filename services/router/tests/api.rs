@@ -27,6 +27,8 @@ use runtime::{Process, Recorder, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
+#[path = "api/events.rs"]
+mod events;
 #[path = "api/experiments.rs"]
 mod experiments;
 #[path = "api/rollback.rs"]
@@ -217,14 +219,31 @@ async fn start_as(
         routers: router::fixed([]),
         clock: Arc::new(SystemClock),
         recorder: Arc::new(Recorder::alone("router", Arc::new(SystemClock))),
-        outbound: Arc::new(
-            clients::Outbound::new(router::OUTBOUND, &["127.0.0.1".to_owned()]).unwrap(),
-        ),
+        outbound: outbound(),
     };
     let service = router::build(settings, deps).await?;
     let process = Process::default();
     router::background(&service, &process);
     Ok(Test { router: router::api(&service), replicas, relational, process, folder })
+}
+
+/// A route's word of a rollout of version 2 beside version 1.
+fn ramp(id: domain::PlanId) -> domain::rollout::Ramp {
+    domain::rollout::Ramp {
+        id,
+        step: 0,
+        since: time::OffsetDateTime::UNIX_EPOCH,
+        canary: "2".parse().unwrap(),
+        baseline: "1".parse().unwrap(),
+        guardrails: Vec::new(),
+        warm_up_requests: 0,
+        warm_up_s: 0,
+    }
+}
+
+/// What may be called outside: this machine, where tests listen.
+fn outbound() -> Arc<dyn contracts::Outbound> {
+    Arc::new(clients::Outbound::new(router::OUTBOUND, &["127.0.0.1".to_owned()]).unwrap())
 }
 
 /// The version that an answer names.

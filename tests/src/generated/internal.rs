@@ -138,6 +138,14 @@ fn document() -> Value {
     all.plain(&router::FOLLOW);
     all.plain(&router::FLUSH);
     all.plain(&router::READINESS);
+    all.plain(&router::EVENTS);
+    all.plain(&router::WEBHOOKS);
+    all.plain(&router::CREATE_WEBHOOK);
+    all.plain(&router::CHANGE_WEBHOOK);
+    all.plain(&router::REMOVE_WEBHOOK);
+    all.plain(&router::TEST_WEBHOOK);
+    all.plain(&router::DELIVERIES);
+    all.plain(&router::RETRY_DELIVERY);
     all.schema::<ApiError>();
     let schemas: BTreeMap<String, Value> = all
         .parts

@@ -115,6 +115,14 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/v2/repository/index", SignedIn, 200),
     ("POST", "/v2/repository/models/{model}/load", Engineer, 404),
     ("POST", "/v2/repository/models/{model}/unload", Engineer, 404),
+    ("GET", "/api/v1/events", Analyst, 200),
+    ("GET", "/api/v1/webhooks", Engineer, 200),
+    ("POST", "/api/v1/webhooks", Engineer, 422),
+    ("GET", "/api/v1/webhooks/deliveries", Engineer, 200),
+    ("POST", "/api/v1/webhooks/deliveries/{id}/retry", Engineer, 404),
+    ("PATCH", "/api/v1/webhooks/{id}", Engineer, 404),
+    ("DELETE", "/api/v1/webhooks/{id}", Engineer, 404),
+    ("POST", "/api/v1/webhooks/{id}/test", Engineer, 404),
 ];
 
 const PEOPLE: [Role; 4] = [Role::Client, Role::Analyst, Role::Engineer, Role::Admin];
@@ -420,6 +428,26 @@ fn internal_calls() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("router", "report", plain(json!(plan))),
         ("router", "what-if", plain(json!({"experiment": plan, "policy": arms}))),
         ("router", "predict", framed(ask)),
+        (
+            "router",
+            "events",
+            plain(
+                json!({"filter": {"after": 0, "newest_before": null, "kind": null, "models": []}, "limit": 1}),
+            ),
+        ),
+        ("router", "webhooks", plain(Value::Null)),
+        ("router", "create-webhook", plain(json!({"url": "http://example.com"}))),
+        ("router", "change-webhook", plain(json!({"id": id, "change": {}}))),
+        ("router", "remove-webhook", plain(json!(id))),
+        ("router", "test-webhook", plain(json!(id))),
+        (
+            "router",
+            "deliveries",
+            plain(
+                json!({"filter": {"id": null, "state": null, "webhooks": [], "before": null}, "limit": 1}),
+            ),
+        ),
+        ("router", "retry-delivery", plain(json!(id))),
         ("inference", "loaded", plain(Value::Null)),
         ("inference", "load", plain(version.clone())),
         ("inference", "check", plain(version)),

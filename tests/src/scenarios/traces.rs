@@ -79,6 +79,19 @@ fn a_prediction_is_one_trace_from_the_door_to_the_model() {
         assert_eq!(decision.attribute("engine.model"), "iris");
         assert_eq!(decision.attribute("engine.model.version"), "1");
         assert_eq!(decision.attribute("engine.decision.reason"), "request");
+        // Who was given what: all to one version, by each request itself.
+        let exposure = decision.event("feature_flag.evaluation").expect("an exposure");
+        assert_eq!(
+            exposure,
+            [
+                ("feature_flag.key", "iris"),
+                ("feature_flag.result.variant", "1"),
+                ("feature_flag.result.reason", "static"),
+                ("feature_flag.provider.name", "decision-engine"),
+                ("feature_flag.version", "1"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
         let id = decision.attribute("engine.prediction.id");
         assert_eq!(chain[6].attribute("engine.prediction.id"), id);
         client.prediction(id).await.expect_status(200);
@@ -99,6 +112,30 @@ fn a_prediction_is_one_trace_from_the_door_to_the_model() {
                 .then_some(())
         };
         until("the access log names the trace", Duration::from_secs(30), logged).await;
+
+        // One of two versions, by a unit that is not told.
+        client.upload_version("iris", &models::committed("iris-logreg").upload()).await;
+        client.put_route("iris", &[(1, 50.0), (2, 50.0)]).await.expect_status(200);
+        let split = "6".repeat(32);
+        let parent = format!("00-{split}-{CLIENTS_SPAN}-01");
+        let body = json!({"features": [5.1, 3.5, 1.4, 0.2], "unit": "anna@example.com"});
+        let request = client.request(Method::POST, "/api/v1/models/iris/predict").json(&body);
+        let answer = client.send(request.header("traceparent", parent)).await;
+        let version =
+            answer.expect_status(200).json()["model_version"].as_str().unwrap().to_owned();
+        let spans = trace(&collector, |span| span.trace == split).await;
+        let decision = find(&spans, "router", "INTERNAL", "engine.predict");
+        let exposure = decision.event("feature_flag.evaluation").expect("an exposure");
+        let says = |key: &str| {
+            let found = exposure.iter().find(|(known, _)| known == key);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        assert_eq!(says("feature_flag.result.variant"), version);
+        assert_eq!(says("feature_flag.result.reason"), "split");
+        assert_eq!(says("feature_flag.version"), "2");
+        // The first 16 digits of the unit's SHA-256.
+        assert_eq!(says("feature_flag.context.id"), "f7d54c22dda5b178");
+        assert!(!format!("{spans:?}").contains("anna@"));
 
         // What the client does not record is not recorded; what waits at the stop is sent.
         let unsampled = "5".repeat(32);

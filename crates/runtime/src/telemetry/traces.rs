@@ -14,7 +14,7 @@ use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags,
     TraceId, TraceState, Tracer as _, TracerProvider,
 };
-use opentelemetry::{Context, Value};
+use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -171,6 +171,14 @@ impl Span {
     pub fn set_text(&mut self, key: &'static str, value: &impl ToString) {
         if self.0.is_some() {
             self.set(key, value.to_string());
+        }
+    }
+
+    /// Notes that something happened within it. What that says is asked for only where spans are
+    /// recorded.
+    pub fn event(&mut self, name: &'static str, says: impl FnOnce() -> Vec<KeyValue>) {
+        if let Some(span) = &mut self.0 {
+            span.add_event(name, says());
         }
     }
 

@@ -90,7 +90,7 @@ fn lines(page: &AuditPage) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(Bytes::from(text)))
 }
 
-fn moment(name: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, ApiError> {
+pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     match OffsetDateTime::parse(&text, &Rfc3339) {
         Ok(moment) => Ok(Some(moment)),
@@ -98,7 +98,7 @@ fn moment(name: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, Ap
     }
 }
 
-fn bad(name: &str, value: &str, must_be: &str) -> ApiError {
+pub(super) fn bad(name: &str, value: &str, must_be: &str) -> ApiError {
     let what = format!("query: `{name}` must be {must_be}, got `{}`", value.escape_debug());
     ApiError::new(ErrorCode::Unprocessable, what)
 }

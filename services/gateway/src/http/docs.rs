@@ -11,7 +11,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    accounts, audit, auth, experiments, explain, health, oidc, outcomes, predict, registry,
+    accounts, audit, auth, events, experiments, explain, health, oidc, outcomes, predict, registry,
     rollback, rollouts, routes, shadows, upload, v2,
 };
 
@@ -130,6 +130,14 @@ struct Problem {
         v2::repository_index,
         v2::repository_load,
         v2::repository_unload,
+        events::events,
+        events::webhooks,
+        events::create_webhook,
+        events::deliveries,
+        events::retry_delivery,
+        events::change_webhook,
+        events::remove_webhook,
+        events::test_webhook,
     ),
     components(schemas(Problem, contracts::ErrorCode, FieldError))
 )]

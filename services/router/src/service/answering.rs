@@ -10,10 +10,11 @@ use contracts::inference::{Answered, CacheUse, PredictTask, Target};
 use contracts::router::{CacheWish, PredictRequest};
 use contracts::{ApiError, Call, ErrorCode, Framed};
 use domain::policy::CachePolicy;
-use domain::prediction::{Decision, Degraded, Payload, StandIn};
-use domain::{PredictionId, PredictionRecord, Principal, Role, VersionId};
+use domain::prediction::{Decision, Degraded, Payload, Reason, StandIn};
+use domain::{PredictionId, PredictionRecord, Principal, Role, VersionId, hex};
 use runtime::telemetry::names::keys;
 use runtime::telemetry::{Span, label, metrics};
+use sha2::{Digest, Sha256};
 
 use super::{Service, policy};
 use crate::answers::{Asked, Keyed, Wanted};
@@ -283,4 +284,29 @@ fn describe(span: &mut Span, target: &Target, decision: &Decision, id: Predictio
     span.set(keys::REASON, decision.reason.as_str());
     span.set(keys::PROPENSITY, decision.propensity);
     span.set(keys::GENERATION, i64::try_from(decision.generation).unwrap_or(i64::MAX));
+    span.event(keys::FLAG_EVALUATION, || {
+        let mut exposure = vec![
+            label(keys::FLAG_KEY, target.model.to_string()),
+            label(keys::FLAG_VARIANT, target.version.to_string()),
+            label(keys::FLAG_REASON, exposure_reason(decision)),
+            label(keys::FLAG_PROVIDER, "decision-engine"),
+            label(keys::FLAG_VERSION, decision.generation.to_string()),
+        ];
+        // A unit may be a person: who reads traces is told the same from the same, and not who it is.
+        exposure.extend(decision.unit.as_deref().map(|unit| {
+            let mut digest = hex(&Sha256::digest(unit));
+            digest.truncate(16);
+            label(keys::FLAG_CONTEXT, digest)
+        }));
+        exposure
+    });
+}
+
+/// Why this version, in the words of OpenTelemetry's convention for exposures.
+fn exposure_reason(decision: &Decision) -> &'static str {
+    match decision.reason {
+        Reason::Unit | Reason::Request if decision.propensity < 1.0 => "split",
+        // There was nothing to choose from, or the caller chose.
+        Reason::Unit | Reason::Request | Reason::Pinned => "static",
+    }
 }

@@ -73,7 +73,11 @@ impl Service {
         let version = self.register(&caller.name, request).await?;
         let after = json!({"version": version.version, "files": version.files});
         self.record(&call, "version.create", &version.model, Value::Null, after).await;
-        self.route_first(&caller.name, &version).await?;
+        if let Some(route) = self.route_first(&caller.name, &version).await? {
+            let (subject, data) = (format!("model:{}", version.model), json!({"after": route}));
+            let why = "its first version";
+            self.tell("route.changed", &version.model, &subject, &caller.name, why, data).await;
+        }
         self.changed().await?;
         tracing::info!(model = %version.model, version = %version.version, by = caller.name, "registered a version");
         Ok(version)

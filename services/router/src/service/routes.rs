@@ -44,20 +44,24 @@ impl Service {
         Ok(route)
     }
 
-    /// Gives a model its first route: all to this version. Changes nothing if it has one. Whoever
-    /// calls makes it known.
-    pub(super) async fn route_first(&self, by: &str, version: &Version) -> Result<(), ApiError> {
+    /// Gives a model its first route: all to this version. `None`, and nothing changed, if it has one.
+    /// Whoever calls makes it known.
+    pub(super) async fn route_first(
+        &self,
+        by: &str,
+        version: &Version,
+    ) -> Result<Option<Route>, ApiError> {
         let routes = &self.deps.relational.routes;
         if routes.route(&version.model).await.map_err(RouterError::from)?.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let arm = NewArm { version: version.version, weight: 100.0 };
         let route = NewRoute { arms: vec![arm], generation: Some(0), ..NewRoute::default() };
         let request = PutRoute { model: version.model.clone(), route };
         match self.store_route(by, request).await {
             // Two first versions at once: one of them has the route.
-            Err(error) if error.code == ErrorCode::Conflict => Ok(()),
-            result => result.map(drop),
+            Err(error) if error.code == ErrorCode::Conflict => Ok(None),
+            result => result.map(Some),
         }
     }
 

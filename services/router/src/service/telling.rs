@@ -1,16 +1,14 @@
-//! Tells people and machines what was decided.
+//! How what happened is told to all who listen.
 
-use domain::ModelName;
+use domain::{Event, EventKind, ModelName};
 use serde_json::Value;
 
 use super::Service;
 
 impl Service {
-    /// Says that something changed, or was decided. Never fails what it tells of.
-    ///
-    /// `kind` is a dotted name, such as `rollout.advanced`; `subject` what it is about, such as a
-    /// rollout's id; `by` a user name, or the plan that did it by itself.
-    #[expect(clippy::unused_async, reason = "the bus of events comes with its branch")]
+    /// Publishes that something happened to a model. Never fails and never waits: the bus keeps the
+    /// event until the store has it.
+    #[expect(clippy::unused_async, reason = "as its callers, who await what they tell")]
     pub(super) async fn tell(
         &self,
         kind: &'static str,
@@ -20,6 +18,12 @@ impl Service {
         reason: &str,
         data: Value,
     ) {
-        tracing::info!(event = kind, %model, subject, by, reason, %data, "{kind}: {reason}");
+        self.bus.publish(Event {
+            model: Some(model.clone()),
+            subject: subject.to_owned(),
+            reason: reason.to_owned(),
+            data,
+            ..self.bus.event(EventKind::of(kind), by)
+        });
     }
 }

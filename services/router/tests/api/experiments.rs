@@ -214,7 +214,7 @@ async fn a_rollout_or_a_blocked_version_stands_in_the_way() {
             routes.put_route(route).await.unwrap();
         }
     };
-    change(|route| route.rollout = Some(PlanId::new(domain::PlanKind::Rollout))).await;
+    change(|route| route.rollout = Some(crate::ramp(PlanId::new(domain::PlanKind::Rollout)))).await;
     let start = json!({"action": "start"});
     conflict(test.act(&draft.id, start.clone()).await.unwrap_err(), &["rollout `rol_"]);
     change(|route| {

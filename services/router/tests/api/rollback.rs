@@ -204,12 +204,14 @@ impl Cluster {
             routers: Arc::clone(&self.peers) as _,
             clock: Arc::clone(&self.clock) as _,
             recorder: Arc::new(Recorder::alone("router", Arc::clone(&self.clock) as _)),
+            outbound: crate::outbound(),
         };
         let service = router::build(settings, deps).await.unwrap();
         let process = Process::default();
         router::background(&service, &process);
         let replicas = vec![Arc::clone(&self.replica)];
-        Test { router: router::api(&service), replicas, process, folder }
+        let relational = self.store.clone();
+        Test { router: router::api(&service), replicas, relational, process, folder }
     }
 
     /// Has all find each other: `router-1`, `router-2` and so on.

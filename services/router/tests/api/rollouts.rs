@@ -42,7 +42,7 @@ impl Test {
         self.router.create_rollout(call(Role::Engineer), new).await
     }
 
-    async fn act(&self, id: &PlanId, action: RolloutAction) -> Result<RolloutView, ApiError> {
+    async fn do_to(&self, id: &PlanId, action: RolloutAction) -> Result<RolloutView, ApiError> {
         let request = ActOnRollout { id: id.clone(), action };
         self.router.act_on_rollout(call(Role::Engineer), request).await
     }
@@ -110,7 +110,7 @@ async fn a_good_canary_goes_from_step_to_step_and_is_promoted() {
     let counted = ended.canary_requests + ended.baseline_requests;
     assert!(counted > 100 && counted <= asked, "{counted} counted of {asked}");
     // It is over.
-    let again = test.act(&begun.rollout.id, promote()).await.unwrap_err();
+    let again = test.do_to(&begun.rollout.id, promote()).await.unwrap_err();
     assert_eq!(again.code, ErrorCode::Conflict);
     assert!(again.message.contains("is over: promoted"), "{}", again.message);
     let whole = test.roll_out(quick()).await.unwrap_err();
@@ -186,24 +186,24 @@ async fn people_hold_go_on_end_and_promote_by_hand() {
     let test = Test::with_two().await;
     let slow = RolloutPlan { minimum_step_s: 900, ..quick() };
     let id = test.roll_out(slow.clone()).await.unwrap().rollout.id;
-    let none = test.act(&id, RolloutAction::Resume).await.unwrap_err();
+    let none = test.do_to(&id, RolloutAction::Resume).await.unwrap_err();
     assert!(none.message.contains("is not paused"), "{}", none.message);
     let reason = "lunch".to_owned();
-    let paused = test.act(&id, RolloutAction::Pause { reason }).await.unwrap();
+    let paused = test.do_to(&id, RolloutAction::Pause { reason }).await.unwrap();
     assert_eq!(paused.rollout.status, "paused by t: lunch");
     test.ask_until(&id, "counts while paused", |view| view.canary_requests > 50).await;
     assert_eq!(test.see(&id).await.rollout.state, RolloutState::Paused);
-    test.act(&id, RolloutAction::Resume).await.unwrap();
-    let none = test.act(&id, RolloutAction::Approve).await.unwrap_err();
+    test.do_to(&id, RolloutAction::Resume).await.unwrap();
+    let none = test.do_to(&id, RolloutAction::Approve).await.unwrap_err();
     assert!(none.message.contains("waits for nobody's approval"), "{}", none.message);
-    let ended = test.act(&id, abort()).await.unwrap();
+    let ended = test.do_to(&id, abort()).await.unwrap();
     assert_eq!(ended.rollout.state, RolloutState::Aborted);
     let route = test.iris_route().await;
     assert_eq!((route.whole(), route.blocked.len()), (Some(version(1)), 0));
     // Nothing is blocked: another one begins, and is promoted while counts come in.
     let id = test.roll_out(slow).await.unwrap().rollout.id;
     test.ask_until(&id, "counts", |view| view.canary_requests > 10).await;
-    let ended = test.act(&id, promote()).await.unwrap();
+    let ended = test.do_to(&id, promote()).await.unwrap();
     assert_eq!(ended.rollout.status, "promoted: by t: seen enough");
     assert_eq!(test.iris_route().await.whole(), Some(version(2)));
 }
@@ -213,12 +213,12 @@ async fn a_step_waits_for_approval_where_it_is_asked_for() {
     let test = Test::with_two().await;
     let plan = RolloutPlan { approve: vec![1.0], ..quick() };
     let id = test.roll_out(plan).await.unwrap().rollout.id;
-    let early = test.act(&id, RolloutAction::Approve).await.unwrap_err();
+    let early = test.do_to(&id, RolloutAction::Approve).await.unwrap_err();
     assert!(early.message.contains("60 %"), "the next step is another: {}", early.message);
     let waits = |view: &RolloutView| view.rollout.status.contains("waits for a person");
     let view = test.ask_until(&id, "it waits", waits).await;
     assert_eq!((view.rollout.step, view.rollout.state), (1, RolloutState::Running));
-    test.act(&id, RolloutAction::Approve).await.unwrap();
+    test.do_to(&id, RolloutAction::Approve).await.unwrap();
     let ended = test.ask_until(&id, "promoted", |view| !view.rollout.state.is_open()).await;
     assert_eq!(ended.rollout.state, RolloutState::Promoted);
 }

@@ -276,7 +276,7 @@ async fn a_route_under_a_rollout_or_with_a_blocked_version_is_a_conflict_that_sa
     test.edit_route(|route| route.blocked.clear()).await;
     let rollout = PlanId::new(PlanKind::Rollout);
     let id = rollout.to_string();
-    test.edit_route(|route| route.rollout = Some(rollout)).await;
+    test.edit_route(|route| route.rollout = Some(super::ramp(rollout))).await;
     let error = test.put_route(to_second).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(error.message.contains(&id), "{error}");

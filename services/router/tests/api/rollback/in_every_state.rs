@@ -42,7 +42,7 @@ pub(super) async fn canary(cluster: &Cluster) -> PlanId {
     let id = rollout.id.clone();
     put_plan(cluster, Plan::Rollout(Box::new(rollout))).await;
     cluster.routers[0].put(&[(2, 90.0), (3, 10.0)], None).await.unwrap();
-    cluster.put_edited(|route| route.rollout = Some(id.clone())).await;
+    cluster.put_edited(|route| route.rollout = Some(crate::ramp(id.clone()))).await;
     id
 }
 

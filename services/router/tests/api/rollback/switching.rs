@@ -51,7 +51,7 @@ async fn what_cannot_be_switched_is_refused() {
     let route = blue_green(&cluster).await;
     refused(Some(route.generation - 1), &["generation 2, not 1"]).await;
     let id = PlanId::new(PlanKind::Rollout);
-    cluster.put_edited(|route| route.rollout = Some(id.clone())).await;
+    cluster.put_edited(|route| route.rollout = Some(crate::ramp(id.clone()))).await;
     refused(None, &[id.as_str()]).await;
     let bad = domain::route::Blocked {
         version: version(2),
