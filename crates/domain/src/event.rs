@@ -87,6 +87,50 @@ pub mod kinds {
     pub const ROUTE_CHANGED: EventKind = EventKind::of("route.changed");
     /// Another policy is in force.
     pub const POLICY_CHANGED: EventKind = EventKind::of("policy.changed");
+    /// A person rolled back.
+    pub const ROUTE_ROLLED_BACK: EventKind = EventKind::of("route.rolled_back");
+    /// The two sets of a blue-green pair changed places.
+    pub const ROUTE_SWITCHED: EventKind = EventKind::of("route.switched");
+    /// A blocked version may be routed again.
+    pub const VERSION_CLEARED: EventKind = EventKind::of("version.cleared");
+    /// An experiment was planned.
+    pub const EXPERIMENT_CREATED: EventKind = EventKind::of("experiment.created");
+    /// An experiment assigns units from now on.
+    pub const EXPERIMENT_STARTED: EventKind = EventKind::of("experiment.started");
+    /// An experiment assigns none for now.
+    pub const EXPERIMENT_PAUSED: EventKind = EventKind::of("experiment.paused");
+    /// An experiment assigns units again.
+    pub const EXPERIMENT_RESUMED: EventKind = EventKind::of("experiment.resumed");
+    /// An experiment has other weights, by a person or by its bandit.
+    pub const EXPERIMENT_WEIGHTS_CHANGED: EventKind = EventKind::of("experiment.weights_changed");
+    /// An experiment ended with a version for everybody.
+    pub const EXPERIMENT_PROMOTED: EventKind = EventKind::of("experiment.promoted");
+    /// An experiment was broken off.
+    pub const EXPERIMENT_ABORTED: EventKind = EventKind::of("experiment.aborted");
+    /// An experiment gives another advice than before.
+    pub const EXPERIMENT_ADVICE_CHANGED: EventKind = EventKind::of("experiment.advice_changed");
+    /// A rollout began.
+    pub const ROLLOUT_STARTED: EventKind = EventKind::of("rollout.started");
+    /// A rollout took its next step.
+    pub const ROLLOUT_ADVANCED: EventKind = EventKind::of("rollout.advanced");
+    /// The new version has everything.
+    pub const ROLLOUT_PROMOTED: EventKind = EventKind::of("rollout.promoted");
+    /// The new version did harm, and has nothing.
+    pub const ROLLOUT_ROLLED_BACK: EventKind = EventKind::of("rollout.rolled_back");
+    /// A person broke a rollout off.
+    pub const ROLLOUT_ABORTED: EventKind = EventKind::of("rollout.aborted");
+    /// Somebody changed the route of a rollout by other means.
+    pub const ROLLOUT_SUPERSEDED: EventKind = EventKind::of("rollout.superseded");
+    /// A rollout stays at its step.
+    pub const ROLLOUT_PAUSED: EventKind = EventKind::of("rollout.paused");
+    /// A rollout goes on.
+    pub const ROLLOUT_RESUMED: EventKind = EventKind::of("rollout.resumed");
+    /// A person approved the next step.
+    pub const ROLLOUT_APPROVED: EventKind = EventKind::of("rollout.approved");
+    /// A step lasts longer than it may.
+    pub const ROLLOUT_STUCK: EventKind = EventKind::of("rollout.stuck");
+    /// The new version answers nothing while the other one does.
+    pub const ROLLOUT_SILENT: EventKind = EventKind::of("rollout.silent");
     /// A webhook was made.
     pub const WEBHOOK_CREATED: EventKind = EventKind::of("webhook.created");
     /// A webhook was changed by a person.
@@ -99,7 +143,7 @@ pub mod kinds {
     pub const WEBHOOK_TEST: EventKind = EventKind::of("webhook.test");
 
     /// All that are counted from the start.
-    pub const ALL: [EventKind; 11] = [
+    pub const ALL: [EventKind; 33] = [
         MODEL_CREATED,
         VERSION_REGISTERED,
         VERSION_LOADED,
@@ -107,6 +151,28 @@ pub mod kinds {
         ALIAS_CHANGED,
         ROUTE_CHANGED,
         POLICY_CHANGED,
+        ROUTE_ROLLED_BACK,
+        ROUTE_SWITCHED,
+        VERSION_CLEARED,
+        EXPERIMENT_CREATED,
+        EXPERIMENT_STARTED,
+        EXPERIMENT_PAUSED,
+        EXPERIMENT_RESUMED,
+        EXPERIMENT_WEIGHTS_CHANGED,
+        EXPERIMENT_PROMOTED,
+        EXPERIMENT_ABORTED,
+        EXPERIMENT_ADVICE_CHANGED,
+        ROLLOUT_STARTED,
+        ROLLOUT_ADVANCED,
+        ROLLOUT_PROMOTED,
+        ROLLOUT_ROLLED_BACK,
+        ROLLOUT_ABORTED,
+        ROLLOUT_SUPERSEDED,
+        ROLLOUT_PAUSED,
+        ROLLOUT_RESUMED,
+        ROLLOUT_APPROVED,
+        ROLLOUT_STUCK,
+        ROLLOUT_SILENT,
         WEBHOOK_CREATED,
         WEBHOOK_CHANGED,
         WEBHOOK_DISABLED,

@@ -157,10 +157,12 @@ impl Service {
         before: Value,
         after: Value,
     ) {
-        self.record_why(call, action, model, "", before, after).await;
+        let (target, reason) = (format!("model:{model}"), String::new());
+        let change = runtime::audit::Change { action, target, reason, before, after };
+        self.tell_of_change(call, model, change).await;
     }
 
-    /// Puts on record what was done to a model, and why.
+    /// Puts on record what was done to a model, and why. Whoever does it tells of it, too.
     async fn record_why(
         &self,
         call: &Call,
@@ -172,7 +174,7 @@ impl Service {
     ) {
         let (target, reason) = (format!("model:{model}"), reason.to_owned());
         let change = runtime::audit::Change { action, target, reason, before, after };
-        self.tell_of_change(call, model, change).await;
+        self.deps.recorder.done(call, change).await;
     }
 
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
