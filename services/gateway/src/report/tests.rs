@@ -69,7 +69,9 @@ fn numbers_are_short_and_undefined_ones_are_a_dash() {
 fn zz_write() {
     let mut report = report("Forest against regression: which one do users buy more with?", 60);
     for (place, look) in report.looks.iter_mut().enumerate() {
-        look.at = time::OffsetDateTime::from_unix_timestamp(1_800_000_000 + place as i64 * 3600 * 9).unwrap();
+        look.at =
+            time::OffsetDateTime::from_unix_timestamp(1_800_000_000 + place as i64 * 3600 * 9)
+                .unwrap();
         let mut other = look.arms[0].clone();
         let n = place as f64 + 1.0;
         look.arms[0].difference = 0.05 + (n * 1.7).sin() * 0.1 / n.sqrt();
