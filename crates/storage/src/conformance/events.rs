@@ -177,9 +177,9 @@ async fn deliveries(port: &dyn Events) -> Outcome {
     assert_eq!(claimed(port, &mine, 1000, 1).await?.len(), 1, "the second one alone");
     assert_eq!(claimed(port, &mine, 1000, 10).await?, []);
     let of_dead = DeliveryFilter { state: Some(DeliveryState::Dead), ..of_mine.clone() };
-    assert_eq!(port.deliveries(&of_dead, 9).await?, [dead.clone()]);
+    assert_eq!(port.deliveries(&of_dead, 9).await?, std::slice::from_ref(&dead));
     let older = DeliveryFilter { before: listed.first().map(|one| one.id), ..of_mine.clone() };
-    assert_eq!(port.deliveries(&older, 9).await?, [dead.clone()]);
+    assert_eq!(port.deliveries(&older, 9).await?, std::slice::from_ref(&dead));
     assert_eq!(port.deliveries(&of_mine, 1).await?.len(), 1);
     let waiting = Delivery { state: DeliveryState::Waiting, revision: revision + 1, ..dead };
     port.put_delivery(waiting).await?;
