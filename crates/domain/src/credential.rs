@@ -1,5 +1,5 @@
-//! What proves who somebody is, as the store keeps it: sessions, API keys, and the failures to sign
-//! in. No secret is among it: of those only digests are kept.
+//! What proves who somebody is, as the store keeps it: sessions, API keys, who people are elsewhere,
+//! and the failures to sign in. No secret is among it: of those only digests are kept.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -72,6 +72,30 @@ pub struct SignIns {
     pub revision: u32,
 }
 
+/// Which user a person is who signs in through an identity provider. It stays when the person's name
+/// changes there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// SHA-256 of the issuer, a space and the subject, lower-case hex.
+    pub id: String,
+    /// The user; made right after this is kept.
+    pub user: UserId,
+    /// Counts the changes; refused unless one more than in the store.
+    pub revision: u32,
+}
+
+/// A sign-in that came back from an identity provider: none comes back twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedState {
+    /// SHA-256 of its `state`, lower-case hex.
+    pub id: String,
+    /// When it is forgotten: it is too late to come back then.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    /// Counts the changes; refused unless one more than in the store.
+    pub revision: u32,
+}
+
 /// Any of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +104,8 @@ pub enum Credential {
     Session(Session),
     ApiKey(ApiKey),
     SignIns(SignIns),
+    Identity(Identity),
+    UsedState(UsedState),
 }
 
 /// Which of them.
@@ -89,6 +115,8 @@ pub enum CredentialKind {
     Session,
     ApiKey,
     SignIns,
+    Identity,
+    UsedState,
 }
 
 impl CredentialKind {
@@ -98,6 +126,8 @@ impl CredentialKind {
             Self::Session => "session",
             Self::ApiKey => "api_key",
             Self::SignIns => "sign_ins",
+            Self::Identity => "identity",
+            Self::UsedState => "used_state",
         }
     }
 }
@@ -109,6 +139,8 @@ impl Credential {
             Self::Session(_) => CredentialKind::Session,
             Self::ApiKey(_) => CredentialKind::ApiKey,
             Self::SignIns(_) => CredentialKind::SignIns,
+            Self::Identity(_) => CredentialKind::Identity,
+            Self::UsedState(_) => CredentialKind::UsedState,
         }
     }
 
@@ -118,6 +150,8 @@ impl Credential {
             Self::Session(session) => &session.id,
             Self::ApiKey(key) => &key.id,
             Self::SignIns(sign_ins) => &sign_ins.id,
+            Self::Identity(identity) => &identity.id,
+            Self::UsedState(state) => &state.id,
         }
     }
 
@@ -127,6 +161,8 @@ impl Credential {
             Self::Session(session) => session.revision,
             Self::ApiKey(key) => key.revision,
             Self::SignIns(sign_ins) => sign_ins.revision,
+            Self::Identity(identity) => identity.revision,
+            Self::UsedState(state) => state.revision,
         }
     }
 
@@ -135,16 +171,18 @@ impl Credential {
         match self {
             Self::Session(session) => session.ended_at,
             Self::ApiKey(key) => key.revoked_at,
-            Self::SignIns(_) => None,
+            Self::SignIns(_) | Self::Identity(_) | Self::UsedState(_) => None,
         }
     }
 
-    /// When it may be forgotten. API keys never are: what was done with one keeps its name.
+    /// When it may be forgotten. API keys never are: what was done with one keeps its name. Nor are
+    /// identities: one who is disabled stays so.
     pub fn forgotten_at(&self) -> Option<OffsetDateTime> {
         match self {
             Self::Session(session) => Some(session.expires_at),
-            Self::ApiKey(_) => None,
+            Self::ApiKey(_) | Self::Identity(_) => None,
             Self::SignIns(sign_ins) => Some(sign_ins.expires_at),
+            Self::UsedState(state) => Some(state.expires_at),
         }
     }
 }

@@ -21,7 +21,9 @@ pub mod route;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditOutcome, AuditQueue, AuditRow, SealedEntry};
 pub use clock::Clock;
-pub use credential::{ApiKey, Credential, CredentialKind, Revocation, Session, SignIns};
+pub use credential::{
+    ApiKey, Credential, CredentialKind, Identity, Revocation, Session, SignIns, UsedState,
+};
 pub use feedback::{Feedback, Outcome};
 pub use hex::hex;
 pub use ids::{InvalidId, ModelName, PredictionId, RequestId, UserId, VersionId};

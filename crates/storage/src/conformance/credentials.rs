@@ -1,6 +1,8 @@
 //! [`Credentials`].
 
-use domain::{ApiKey, Credential, CredentialKind, Role, Scope, Session, SignIns, UserId};
+use domain::{
+    ApiKey, Credential, CredentialKind, Identity, Role, Scope, Session, SignIns, UsedState, UserId,
+};
 use futures_util::future::join_all;
 use time::Duration;
 
@@ -66,7 +68,15 @@ pub async fn credentials(port: &dyn Credentials) -> Outcome {
     let kept = SignIns { id: fresh("name"), expires_at: moment(9), ..sign_ins.clone() };
     port.put(Credential::SignIns(sign_ins.clone())).await?;
     port.put(Credential::SignIns(kept.clone())).await?;
+    let identity = Identity { id: fresh("identity"), user: UserId::new(), revision: 1 };
+    let used = UsedState { id: fresh("state"), expires_at: moment(-500_000), revision: 1 };
+    port.put(Credential::Identity(identity.clone())).await?;
+    port.put(Credential::UsedState(used.clone())).await?;
+    assert_conflict(port.put(Credential::UsedState(used.clone())).await);
     port.forget(moment(-400_000)).await?;
+    assert_eq!(port.get(CredentialKind::UsedState, &used.id).await?, None);
+    let read = port.get(CredentialKind::Identity, &identity.id).await?;
+    assert_eq!(read, Some(Credential::Identity(identity)));
     assert_eq!(port.get(CredentialKind::SignIns, &sign_ins.id).await?, None);
     let read = port.get(CredentialKind::SignIns, &kept.id).await?;
     assert_eq!(read, Some(Credential::SignIns(kept)));
