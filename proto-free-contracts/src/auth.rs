@@ -10,9 +10,11 @@ use crate::{ApiError, Call, Done, Endpoint};
 
 mod api_keys;
 mod audit;
+mod oidc;
 
 pub use api_keys::{ApiKeyList, ApiKeyView, KeySignIn, NewApiKey, RevokeKey, RotateKey, ShownKey};
 pub use audit::{AuditFault, AuditPage, AuditQuery, AuditVerdict, Entries};
+pub use oidc::{OidcBegun, OidcFinish, ProviderAnswer, ProviderHttp, ProviderRequest};
 
 /// The issuer named in every token.
 pub const ISSUER: &str = "decision-engine";
@@ -24,6 +26,10 @@ pub const AUDIENCE: &str = "decision-engine";
 pub trait AuthApi: Send + Sync {
     /// Signs a person or program in by password: begins a session. For anyone.
     async fn sign_in(&self, call: Call, request: SignIn) -> Result<Token, ApiError>;
+    /// Begins a sign-in through the identity provider. For anyone. `not_found` where none is set up.
+    async fn oidc_begin(&self, call: Call) -> Result<OidcBegun, ApiError>;
+    /// Ends a sign-in through the identity provider: begins a session. For anyone; good once.
+    async fn oidc_finish(&self, call: Call, request: OidcFinish) -> Result<Token, ApiError>;
     /// Gives new tokens for a refresh token, which is good once: shown again, it ends its session.
     /// For anyone.
     async fn refresh(&self, call: Call, request: Refresh) -> Result<Token, ApiError>;
@@ -67,6 +73,10 @@ pub trait AuthApi: Send + Sync {
 
 /// [`AuthApi::sign_in`].
 pub const SIGN_IN: Endpoint<SignIn, Token> = Endpoint::new("/internal/auth/sign-in");
+/// [`AuthApi::oidc_begin`].
+pub const OIDC_BEGIN: Endpoint<(), OidcBegun> = Endpoint::repeatable("/internal/auth/oidc-begin");
+/// [`AuthApi::oidc_finish`].
+pub const OIDC_FINISH: Endpoint<OidcFinish, Token> = Endpoint::new("/internal/auth/oidc-finish");
 /// [`AuthApi::refresh`].
 pub const REFRESH: Endpoint<Refresh, Token> = Endpoint::new("/internal/auth/refresh");
 /// [`AuthApi::sign_out`].

@@ -7,17 +7,21 @@
 //!
 //! [`Engine`] asks a running engine through its public API, for the command line.
 //!
+//! [`Provider`] asks an identity provider, which is nobody of ours.
+//!
 //! Invariant: a caller cannot tell these from the services themselves, but by the time they take.
 
 mod engine;
 mod observe;
 mod places;
+mod provider;
 mod remote;
 mod replicas;
 mod tokens;
 mod transport;
 
 pub use engine::Engine;
+pub use provider::Provider;
 pub use remote::{Auth, Drift, Feedback, Inference, Router};
 pub use replicas::{Replicas, inference, routers};
 pub use tokens::ServiceTokens;
@@ -25,6 +29,7 @@ pub use transport::Transport;
 
 use std::sync::Arc;
 
+use contracts::auth::ProviderHttp;
 use contracts::{ApiError, AuthApi};
 
 /// The auth service at a base URL.
@@ -41,4 +46,9 @@ pub fn auth(url: &str) -> Result<Arc<dyn AuthApi>, ApiError> {
 /// `internal` if the HTTP client cannot be set up.
 pub fn auth_as(url: &str, tokens: Arc<ServiceTokens>) -> Result<Arc<dyn AuthApi>, ApiError> {
     Ok(Arc::new(Auth(Transport::new("auth", url, Some(tokens))?)))
+}
+
+/// How the auth service asks an identity provider.
+pub fn provider() -> Arc<dyn ProviderHttp> {
+    Arc::new(Provider::default())
 }

@@ -37,6 +37,8 @@ remote! {
     /// The auth service, far away.
     Auth: AuthApi {
         sign_in(request: SignIn) -> Token = auth::SIGN_IN;
+        oidc_begin() -> auth::OidcBegun = auth::OIDC_BEGIN;
+        oidc_finish(request: auth::OidcFinish) -> Token = auth::OIDC_FINISH;
         refresh(request: auth::Refresh) -> Token = auth::REFRESH;
         sign_out(request: auth::SignOut) -> Done = auth::SIGN_OUT;
         change_password(request: auth::ChangePassword) -> Token = auth::CHANGE_PASSWORD;

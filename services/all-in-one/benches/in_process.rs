@@ -50,7 +50,8 @@ fn prediction(criterion: &mut Criterion) {
             ("ENGINE__INFERENCE__ONNXRUNTIME".to_owned(), LIBRARY.to_owned()),
         ];
         let layers = runtime::settings::layers(&DEFAULTS, None, environment.into()).unwrap();
-        let engine = Engine::start(&Settings::read(&layers).unwrap()).await.unwrap();
+        let engine =
+            Engine::start(&Settings::read(&layers).unwrap(), clients::provider()).await.unwrap();
         demo::register(&*engine.router, |_| {}).await.unwrap();
         engine
     });

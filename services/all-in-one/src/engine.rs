@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use auth::FirstStart;
+use contracts::auth::ProviderHttp;
 use contracts::{AuthApi, InferenceApi, RouterApi};
 use runtime::http::App;
 use runtime::process::FolderLock;
@@ -26,11 +27,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the stores, builds the services and starts their background work.
+    /// Opens the stores, builds the services and starts their background work. `provider` asks the
+    /// identity provider, if the settings name one.
     ///
     /// # Errors
     /// If another engine uses the data folder, or a store or a key cannot be used.
-    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    pub async fn start(
+        settings: &Settings,
+        provider: Arc<dyn ProviderHttp>,
+    ) -> anyhow::Result<Self> {
         let lock = FolderLock::take(&settings.data_dir)?;
         let clock = Arc::new(SystemClock);
         let process = Process::default();
@@ -43,6 +48,7 @@ impl Engine {
             accounts: Arc::clone(&relational.accounts),
             credentials: Arc::clone(&relational.credentials),
             audit: Arc::clone(&relational.audit),
+            provider,
             clock: clock.clone(),
         };
         let auth = auth::build(settings.auth.clone(), deps).await?;

@@ -119,7 +119,7 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
     let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
     let _telemetry = telemetry::init("decision-engine", &settings.telemetry)?;
     let signals = Signals::listen()?;
-    let engine = Engine::start(&settings).await?;
+    let engine = Engine::start(&settings, clients::provider()).await?;
     let listen = &settings.gateway.listen;
     let server = Server::start(listen, "gateway.listen", &settings.http, engine.app)?;
     let url = server.url();

@@ -31,6 +31,25 @@ pub enum AuthError {
         "refresh token refused: it was used before, so somebody else may have it; the session is ended, sign in again"
     )]
     Replayed,
+    /// No identity provider is set up.
+    #[error(
+        "sign-in through an identity provider is off: an admin can set it up in the section [auth.oidc] of the settings"
+    )]
+    NoProvider,
+    /// Somebody came back from the identity provider without proof of who it is.
+    #[error("sign-in refused: {0}; begin again with `GET /api/v1/auth/oidc/login`")]
+    NotVouchedFor(String),
+    /// Somebody whom the identity provider knows may not sign in here.
+    #[error("`{who}` may not sign in: {why}")]
+    NotLetIn {
+        /// Who.
+        who: String,
+        /// Why not.
+        why: String,
+    },
+    /// The identity provider does something that it should not, or the settings do not fit it.
+    #[error("the identity provider cannot be used: {0}")]
+    Provider(String),
     /// An API key is wrong, revoked or expired; which of these is not told.
     #[error("API key refused: it is unknown, revoked or expired; ask an admin for another one")]
     NoKey,
@@ -113,8 +132,17 @@ impl From<AuthError> for ApiError {
             | AuthError::WrongSecret
             | AuthError::NoSession
             | AuthError::Replayed
+            | AuthError::NotVouchedFor(_)
             | AuthError::NoKey => Self::new(ErrorCode::Unauthenticated, error.to_string()),
-            AuthError::NotASession => Self::new(ErrorCode::Forbidden, error.to_string()),
+            AuthError::NotASession | AuthError::NotLetIn { .. } => {
+                Self::new(ErrorCode::Forbidden, error.to_string())
+            }
+            AuthError::NoProvider => Self::new(ErrorCode::NotFound, error.to_string()),
+            AuthError::Provider(_) => {
+                log(&error);
+                let why = "the identity provider cannot be used now: the log of the auth service says why";
+                Self::new(ErrorCode::Unavailable, why).retry_after(1)
+            }
             AuthError::LockedOut { seconds } => {
                 Self::new(ErrorCode::RateLimited, error.to_string()).retry_after(seconds)
             }

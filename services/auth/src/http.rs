@@ -5,8 +5,8 @@ use std::sync::Arc;
 use contracts::AuthApi;
 use contracts::auth::{
     API_KEYS, AUDIT, CHANGE_PASSWORD, CHANGE_USER, CREATE_API_KEY, CREATE_USER, EXCHANGE_KEY, JWKS,
-    RECORD, REFRESH, REVOCATIONS, REVOKE_API_KEY, ROTATE_API_KEY, ROTATE_SIGNING_KEY,
-    SERVICE_TOKEN, SIGN_IN, SIGN_OUT, USERS, VERIFY_AUDIT,
+    OIDC_BEGIN, OIDC_FINISH, RECORD, REFRESH, REVOCATIONS, REVOKE_API_KEY, ROTATE_API_KEY,
+    ROTATE_SIGNING_KEY, SERVICE_TOKEN, SIGN_IN, SIGN_OUT, USERS, VERIFY_AUDIT,
 };
 use runtime::bind_all;
 use runtime::http::InternalRoutes;
@@ -15,6 +15,8 @@ use runtime::http::InternalRoutes;
 pub fn http(routes: &mut InternalRoutes<'_>, api: &Arc<dyn AuthApi>) {
     bind_all!(routes, api, {
         SIGN_IN => sign_in(request),
+        OIDC_BEGIN => oidc_begin(),
+        OIDC_FINISH => oidc_finish(request),
         REFRESH => refresh(request),
         SIGN_OUT => sign_out(request),
         CHANGE_PASSWORD => change_password(request),

@@ -125,9 +125,9 @@ fn made_at(path: &Path) -> i64 {
     named.unwrap_or_else(|| file::second_of(path))
 }
 
-/// Reads the key that seals the audit trail; makes it if it is not there.
-pub(crate) fn audit_key(folder: &Path) -> Result<[u8; 32], AuthError> {
-    Ok(Sha256::digest(file_of_secret(&folder.join("audit.key"))?).into())
+/// Reads a key that seals something, such as `audit.key`; makes it if it is not there.
+pub(crate) fn secret_key(folder: &Path, name: &str) -> Result<[u8; 32], AuthError> {
+    Ok(Sha256::digest(file_of_secret(&folder.join(name))?).into())
 }
 
 /// The secret that the services share, as a digest: comparing digests tells no length and, as

@@ -1,7 +1,7 @@
 //! The auth service: users, tokens, keys.
 //!
 //! Reading order: [`service`] (what it does), [`settings`], then `sessions` (sign-in, refresh, sign-out)
-//! with `lockout`, `users`, `api_keys` with `known_keys`, `trail` (the sealed audit trail), `keys` (files
+//! with `lockout`, [`oidc`] (sign-in through an identity provider), `users`, `api_keys` with `known_keys`, `trail` (the sealed audit trail), `keys` (files
 //! that are made at the first start), `passwords` (argon2id, a bounded number at once).
 //!
 //! Invariants: a password and a secret are never logged, kept or answered; whether a user exists
@@ -9,12 +9,14 @@
 
 use std::sync::Arc;
 
+use contracts::auth::ProviderHttp;
 use domain::Clock;
 use runtime::Process;
 use storage::ports::{Accounts, AuditTrail, Credentials};
 
 pub mod error;
 mod http;
+pub mod oidc;
 pub mod service;
 pub mod settings;
 
@@ -43,6 +45,8 @@ pub struct Deps {
     pub credentials: Arc<dyn Credentials>,
     /// Where the audit trail is kept.
     pub audit: Arc<dyn AuditTrail>,
+    /// Asks the identity provider.
+    pub provider: Arc<dyn ProviderHttp>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }

@@ -29,6 +29,7 @@ async fn start() -> anyhow::Result<()> {
         accounts: relational.accounts,
         credentials: relational.credentials,
         audit: relational.audit,
+        provider: clients::provider(),
         clock: Arc::new(SystemClock),
     };
     let service = build(settings.own.clone(), deps).await?;

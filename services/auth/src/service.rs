@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use contracts::auth::{
     AUDIENCE, ApiKeyList, ApiKeyView, AuditPage, AuditQuery, AuditVerdict, ChangePassword, Claims,
-    Entries, ISSUER, Jwks, KeySignIn, NewApiKey, NewUser, Refresh, Revocations, RevokeKey,
-    RotateKey, ServiceSignIn, ShownKey, SignIn, SignOut, Since, Token, UserChange, UserList,
-    UserView,
+    Entries, ISSUER, Jwks, KeySignIn, NewApiKey, NewUser, OidcBegun, OidcFinish, Refresh,
+    Revocations, RevokeKey, RotateKey, ServiceSignIn, ShownKey, SignIn, SignOut, Since, Token,
+    UserChange, UserList, UserView,
 };
 use contracts::{ApiError, AuthApi, Call, Done};
 use domain::{ApiKey, Credential, CredentialKind, Principal, Role};
@@ -18,9 +18,10 @@ use serde_json::json;
 use storage::StoreError;
 use time::OffsetDateTime;
 
-use crate::keys::{KeyTimes, Keys, ServiceSecret, audit_key};
+use crate::keys::{KeyTimes, Keys, ServiceSecret, secret_key};
 use crate::known_keys::KnownKeys;
 use crate::lockout::Tries;
+use crate::oidc::Oidc;
 use crate::passwords::Passwords;
 use crate::settings::MAX_TOKEN_TTL_S;
 use crate::trail::Trail;
@@ -30,7 +31,7 @@ use crate::{AuthError, Deps, Settings, random};
 /// The name of the user made at the first start.
 const ADMIN: &str = "admin";
 /// The most characters of a user's or a service's name.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 /// Between two looks at what is due.
 const ROUND: Duration = Duration::from_secs(10);
 /// What was revoked shortly before a moment is told once more: clocks and commits differ.
@@ -46,6 +47,7 @@ pub struct Auth {
     pub(crate) tries: Tries,
     pub(crate) known_keys: KnownKeys,
     pub(crate) trail: Trail,
+    pub(crate) oidc: Option<Oidc>,
 }
 
 /// What the first start did.
@@ -77,7 +79,7 @@ impl Auth {
     pub(crate) fn open(settings: Settings, deps: Deps) -> Result<Self, AuthError> {
         settings.check()?;
         let times = times(&settings, deps.clock.now());
-        let seal = audit_key(&settings.keys_dir)?;
+        let seal = secret_key(&settings.keys_dir, "audit.key")?;
         Ok(Self {
             keys: ArcSwap::from_pointee(Keys::open(&settings.keys_dir, times)?),
             secret: ServiceSecret::open(&settings.service_secret_file)?,
@@ -85,6 +87,7 @@ impl Auth {
             tries: Tries::default(),
             known_keys: KnownKeys::default(),
             trail: Trail::new(Arc::clone(&deps.audit), Arc::clone(&deps.clock), seal),
+            oidc: Oidc::open(&settings, Arc::clone(&deps.provider))?,
             settings,
             deps,
         })
@@ -249,6 +252,14 @@ fn times(settings: &Settings, now: OffsetDateTime) -> KeyTimes {
 impl AuthApi for Auth {
     async fn sign_in(&self, call: Call, request: SignIn) -> Result<Token, ApiError> {
         Ok(self.try_sign_in(&call, request).await?)
+    }
+
+    async fn oidc_begin(&self, call: Call) -> Result<OidcBegun, ApiError> {
+        Ok(self.try_oidc_begin(&call).await?)
+    }
+
+    async fn oidc_finish(&self, call: Call, request: OidcFinish) -> Result<Token, ApiError> {
+        Ok(self.try_oidc_finish(&call, request).await?)
     }
 
     async fn refresh(&self, call: Call, request: Refresh) -> Result<Token, ApiError> {

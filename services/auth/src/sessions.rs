@@ -43,7 +43,7 @@ impl Auth {
             secret,
             created_at: now,
             used_at: now,
-            expires_at: now + self.longest(),
+            expires_at: now + self.longest(user),
             ended_at: None,
             revision: 1,
         };
@@ -138,14 +138,18 @@ impl Auth {
     }
 
     /// Ends all that was got so far for a user.
-    async fn end_tokens(&self, user: User) -> Result<(), AuthError> {
+    pub(crate) async fn end_tokens(&self, user: User) -> Result<(), AuthError> {
         let tokens_from = self.deps.clock.now();
         let changed = User { tokens_from, revision: user.revision + 1, ..user };
         Ok(self.deps.accounts.update_user(changed).await?)
     }
 
-    fn longest(&self) -> Duration {
-        Duration::seconds(self.settings.session_ttl_s.into())
+    fn longest(&self, user: &User) -> Duration {
+        let settings = &self.settings;
+        let longest = settings.session_ttl_s;
+        // What is taken away elsewhere counts from the next sign-in.
+        let there = user.identity.is_some().then_some(settings.oidc.session_ttl_s);
+        Duration::seconds(there.map_or(longest, |there| there.min(longest)).into())
     }
 
     fn tokens_of(

@@ -36,6 +36,7 @@ pub struct Settings {
     pub hash_passes: u32,
     pub hash_lanes: u32,
     pub max_hashes_at_once: usize,
+    pub oidc: crate::oidc::Settings,
 }
 
 impl Settings {
@@ -87,6 +88,6 @@ impl Settings {
             );
             return refuse("auth.admin_password", "[redacted]".to_owned(), must_be);
         }
-        Ok(())
+        self.oidc.check()
     }
 }

@@ -72,6 +72,10 @@ impl Auth {
         };
         let mut user = before.clone();
         if let Some(password) = change.password {
+            if user.identity.is_some() {
+                let why = "must be left out: this user signs in through the identity provider";
+                return Err(ApiError::at("#/password", why).into());
+            }
             if let Some(why) = self.passwords.fault(&username, &password) {
                 return Err(ApiError::at("#/password", why).into());
             }
@@ -146,6 +150,6 @@ impl Auth {
 }
 
 /// What the audit trail keeps of a user.
-fn told(user: &User) -> Value {
+pub(crate) fn told(user: &User) -> Value {
     json!({"role": user.role, "scope": user.scope, "disabled": user.disabled})
 }

@@ -10,6 +10,7 @@ mod face;
 mod fuzz;
 mod headers;
 mod health;
+mod oidc;
 mod outcomes;
 mod predict;
 mod registry;
@@ -64,6 +65,8 @@ pub fn routes() -> Vec<PublicRoute> {
         public(get.clone(), "/docs", Anyone, docs::redirect),
         public(get.clone(), "/.well-known/jwks.json", Anyone, auth::jwks),
         public(post.clone(), "/api/v1/auth/token", Anyone, auth::token).secret(),
+        public(get.clone(), "/api/v1/auth/oidc/login", Anyone, oidc::login).secret(),
+        public(get.clone(), "/api/v1/auth/oidc/callback", Anyone, oidc::callback).secret(),
         public(get.clone(), "/api/v1/auth/me", SignedIn, auth::me),
         public(post.clone(), "/api/v1/auth/refresh", Anyone, auth::refresh).secret(),
         public(post.clone(), "/api/v1/auth/logout", SignedIn, auth::logout),

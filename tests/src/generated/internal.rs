@@ -92,6 +92,8 @@ impl Document {
 fn document() -> Value {
     let mut all = Document::default();
     all.plain(&auth::SIGN_IN);
+    all.plain(&auth::OIDC_BEGIN);
+    all.plain(&auth::OIDC_FINISH);
     all.plain(&auth::SERVICE_TOKEN);
     all.plain(&auth::JWKS);
     all.plain(&auth::USERS);

@@ -38,6 +38,9 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/docs", Anyone, 200),
     ("GET", "/.well-known/jwks.json", Anyone, 200),
     ("POST", "/api/v1/auth/token", Anyone, 422),
+    // No identity provider is set up.
+    ("GET", "/api/v1/auth/oidc/login", Anyone, 404),
+    ("GET", "/api/v1/auth/oidc/callback", Anyone, 404),
     ("GET", "/api/v1/auth/me", SignedIn, 200),
     ("POST", "/api/v1/auth/refresh", Anyone, 422),
     ("POST", "/api/v1/auth/logout", SignedIn, 204),

@@ -37,6 +37,7 @@ impl Door {
             accounts: relational.accounts,
             credentials: relational.credentials,
             audit: relational.audit,
+            provider: clients::provider(),
             clock: Arc::new(SystemClock),
         };
         Ok(Some(Self::Stores(auth::build(settings.auth.clone(), deps).await?)))

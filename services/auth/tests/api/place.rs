@@ -79,6 +79,7 @@ impl Place {
             accounts: store.accounts,
             credentials: store.credentials,
             audit: store.audit,
+            provider: clients::provider(),
             clock: Arc::clone(&self.clock) as _,
         };
         auth::build(settings, deps).await

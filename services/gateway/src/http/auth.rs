@@ -53,7 +53,8 @@ pub(super) async fn change_password(
     Ok(fresh(gateway.deps.auth.change_password(call, request).await?))
 }
 
-fn fresh(token: Token) -> HttpResponse {
+/// New tokens, which nobody on the way keeps.
+pub(super) fn fresh(token: Token) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(token)
 }
 

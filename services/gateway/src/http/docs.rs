@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, audit, auth, health, outcomes, predict, registry, routes, upload, v2};
+use super::{accounts, audit, auth, health, oidc, outcomes, predict, registry, routes, upload, v2};
 
 /// How every failure looks (RFC 9457).
 #[derive(ToSchema)]
@@ -51,6 +51,8 @@ struct Problem {
         redirect,
         auth::jwks,
         auth::token,
+        oidc::login,
+        oidc::callback,
         auth::me,
         auth::refresh,
         auth::logout,

@@ -178,7 +178,12 @@ mod tests {
         let limits = file["gateway"]["limits"].clone();
         let settings: Settings = limits.try_into().unwrap();
         let [policy] = &settings.policies.0[..] else { panic!("{settings:?}") };
-        assert_eq!(policy.routes, ["POST /api/v1/auth/token"]);
+        let routes = [
+            "POST /api/v1/auth/token",
+            "GET /api/v1/auth/oidc/login",
+            "GET /api/v1/auth/oidc/callback",
+        ];
+        assert_eq!(policy.routes, routes);
         assert_eq!((settings.mode, policy.burst), (Mode::Enforce, 30));
     }
 
