@@ -54,10 +54,11 @@ fmt: ## Format the code.
 bench: onnxruntime ## Measure the engine's own part of a prediction against a bare handler (release build).
 	cargo bench --locked -p all-in-one
 
-limits: test-servers ## Measure how exact a limit is across 8 gateways, and what one step costs (release build).
+limits: test-servers ## Measure how exact a limit is across 8 gateways, what one step and what authentication cost (release build).
 	cargo build --release --locked --workspace --bins
 	LIMITS_WHOLE=1 cargo test --release --locked -p e2e -- --nocapture a_limit_is_exact
 	cargo test --release --locked -p storage --test conformance -- --nocapture what_a_step_costs
+	cargo test --release --locked -p auth --test api -- --nocapture what_authentication_costs
 
 load: target/tools/bin/oha ## Load a running engine: RATE=500 for an open loop; URL, MODEL, BODY, ... as tests/load/load.py says.
 	@$(PYTHON) tests/load/load.py

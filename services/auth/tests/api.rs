@@ -19,6 +19,8 @@ use crate::place::{
 
 #[path = "api/api_keys.rs"]
 mod api_keys;
+#[path = "api/costs.rs"]
+mod costs;
 #[path = "api/fuzz.rs"]
 mod fuzz;
 #[path = "api/place.rs"]
@@ -85,10 +87,55 @@ async fn settings_that_cannot_work_are_refused_by_name() {
         ("MAX_HASHES_AT_ONCE", "0", "`auth.max_hashes_at_once` is `0`"),
         ("PASSWORD_MIN_LENGTH", "0", "`auth.password_min_length` is `0`"),
         ("HASH_PASSES", "0", "hash_passes"),
+        ("OIDC__ISSUER", "https://id.example", "`auth.oidc.client_id` is ``"),
+        ("OIDC__CLIENT_SECRET", "s", "`auth.oidc.issuer` is ``"),
+        ("OIDC__DEFAULT_ROLE", "client", "fill in the section [auth.oidc], or leave it out"),
+        ("OIDC__ROLES", r#"[{"group": "a", "role": "client"}]"#, "`auth.oidc.issuer` is ``"),
     ] {
         let text = place.start(&[(key, value)]).await.err().unwrap().to_string();
         assert!(text.contains(named), "{text}");
     }
+}
+
+#[tokio::test]
+async fn an_identity_provider_that_cannot_work_is_refused_by_name() {
+    let place = Place::new();
+    let good = [
+        ("OIDC__ISSUER", "https://id.example/realms/a"),
+        ("OIDC__CLIENT_ID", "engine"),
+        ("OIDC__CLIENT_SECRET", "a secret of the client"),
+        ("OIDC__REDIRECT_URL", "https://engine.example/api/v1/auth/oidc/callback"),
+        ("OIDC__ROLES", r#"[{"group": "cn=admins,ou=groups", "role": "admin"}]"#),
+    ];
+    place.start(&good).await.unwrap();
+    for (key, value, named) in [
+        ("OIDC__CLIENT_SECRET", "", "`auth.oidc.client_secret` is ``"),
+        ("OIDC__REDIRECT_URL", "", "`auth.oidc.redirect_url` is ``"),
+        ("OIDC__ISSUER", "http://id.example", "`auth.oidc.issuer` is `http://id.example`"),
+        ("OIDC__REDIRECT_URL", "http://engine.example/a", "https://host/path"),
+        ("OIDC__ROLES", "", "`auth.oidc.roles` is `[]`"),
+        ("OIDC__ROLES", r#"[{"group": "a", "role": "service"}]"#, "a = service"),
+        ("OIDC__DEFAULT_ROLE", "service", "`auth.oidc.default_role` is `service`"),
+        ("OIDC__DEFAULT_ROLE", "root", "`auth.oidc.default_role` is `root`"),
+        ("OIDC__ALGORITHMS", "RS256,HS256", "`auth.oidc.algorithms` is `HS256`"),
+        ("OIDC__ALGORITHMS", "none", "`auth.oidc.algorithms` is `none`"),
+        ("OIDC__SCOPES", "profile", "with `openid` among them"),
+        ("OIDC__GROUPS_CLAIM", "", "`auth.oidc.groups_claim` is ``"),
+        ("OIDC__SIGN_IN_TTL_S", "1", "`auth.oidc.sign_in_ttl_s` is `1`"),
+        ("OIDC__SESSION_TTL_S", "1", "`auth.oidc.session_ttl_s` is `1`"),
+        ("OIDC__MAX_ANSWER_BYTES", "1", "`auth.oidc.max_answer_bytes` is `1`"),
+    ] {
+        let mut settings = good.to_vec();
+        settings.push((key, value));
+        let text = place.start(&settings).await.err().unwrap().to_string();
+        assert!(text.contains(named), "{key} = {value}: {text}");
+        assert!(!text.contains("a secret of the client"), "{text}");
+    }
+    // Without one there is no way in through it.
+    let auth = place.started().await;
+    let error = auth.oidc_begin(anonymous()).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::NotFound);
+    assert!(error.message.contains("[auth.oidc]"), "{error}");
 }
 
 #[tokio::test]
