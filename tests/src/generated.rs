@@ -4,6 +4,7 @@
 mod gateway;
 mod internal;
 mod manifest;
+mod rights;
 
 use std::fs;
 use std::path::Path;
