@@ -1,6 +1,6 @@
 //! An identity provider, asked over HTTP.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,8 +25,8 @@ impl Provider {
         let make = || async {
             let client = Client::builder().no_proxy().redirect(Policy::none()).referer(false);
             client.connect_timeout(Duration::from_secs(2)).build().map_err(|error| {
-                let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                tracing::error!(%error, cause, "failed to set up TLS for the identity provider");
+                let error: &dyn Error = &error;
+                tracing::error!(error, "failed to set up TLS for the identity provider");
                 unavailable("cannot be asked: the log of the auth service says why")
             })
         };
@@ -50,12 +50,11 @@ impl ProviderHttp for Provider {
             asked = asked.header(AUTHORIZATION, authorization);
         }
         let failed = |error: reqwest::Error| {
-            // The cause says more than the error itself: a name that is unknown, a certificate.
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(url, %error, cause, "failed to ask the identity provider");
-            let how =
-                if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
-            unavailable(how)
+            let late = error.is_timeout();
+            // With its causes: a name that is unknown, a certificate that nobody vouches for.
+            let error: &dyn Error = &error;
+            tracing::warn!(url, error, "failed to ask the identity provider");
+            unavailable(if late { "does not answer in time" } else { "cannot be reached" })
         };
         let answer = asked.header(ACCEPT, "application/json").timeout(patience).send().await;
         let mut answer = answer.map_err(failed)?;

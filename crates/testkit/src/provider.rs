@@ -153,7 +153,7 @@ impl Provider {
         assert_eq!(begun.status(), 302, "{}", begun.text().await.unwrap());
         let mut jar = BTreeMap::new();
         keep(&mut jar, begun.headers());
-        let cookie = format!("engine_sign_in={}", jar.remove("engine_sign_in").unwrap());
+        let cookie = format!("engine-sign-in={}", jar.remove("engine-sign-in").unwrap());
         let mut url = location(begun.headers(), &self.issuer);
         let mut query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         query.insert("login_hint".to_owned(), subject.to_owned());

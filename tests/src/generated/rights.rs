@@ -18,8 +18,8 @@ Generated from the table of routes in `services/gateway/src/http.rs` by `make op
 
 - A role may also do what is asked of those that it stands in for: \"open to\" lists them all.
 - Where \"scope\" says `route`, a user or an API key with a list of routes needs this one in it.
-- Where it says `model`, one with a list of models needs the model of the path in it; what a list or a record shows of other models is left out, or not found.
-- Every service behind the gateway asks for the role again, and for the model.
+- Where it says `model`, one with a list of models needs the model of the path in it; what lists and records hold of other models is left out, not found or refused.
+- Every service behind the gateway asks for the role again, and for the model, also where the path names none.
 
 | route | asks for | open to | scope |
 |---|---|---|---|

@@ -15,22 +15,19 @@ use super::place::{PASSWORD, Place, anonymous, by, sign_in};
 
 /// Verifications of the same credential that are measured together: one takes less than the clock can
 /// tell.
-const BATCH: u32 = 1000;
+const BATCH: u32 = 100;
 
 #[expect(clippy::print_stdout, reason = "what the test is run for")]
-fn told(what: &str, mut times: Vec<Duration>, unit: Duration, most: Duration) {
+fn told(what: &str, mut times: Vec<Duration>, most: Duration) {
     times.sort_unstable();
     let at = |part: usize| times.get((times.len() - 1) * part / 100).copied().unwrap();
-    let shown = |time: Duration| time.as_secs_f64() / unit.as_secs_f64();
-    let name = if unit.as_millis() > 0 { "ms" } else { "us" };
-    println!("{what}: median {:.2} {name}, p99 {:.2} {name}", shown(at(50)), shown(at(99)));
+    println!("{what}: median {:?}, p99 {:?}", at(50), at(99));
     // Generous: the machine may be busy with other things.
     assert!(at(50) < most, "{what}: {:?}", at(50));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_authentication_costs() {
-    const MICRO: Duration = Duration::from_micros(1);
     #[derive(Deserialize)]
     struct All {
         http: Http,
@@ -53,7 +50,7 @@ async fn what_authentication_costs() {
         sign_in(&auth, "admin", PASSWORD).await.unwrap();
         times.push(began.elapsed());
     }
-    told("a sign-in by password", times, Duration::from_millis(1), Duration::from_secs(2));
+    told("a sign-in by password", times, Duration::from_secs(2));
 
     let (mut keys, mut tokens) = (Vec::new(), Vec::new());
     for number in 0..200 {
@@ -75,15 +72,15 @@ async fn what_authentication_costs() {
             authenticator.verify(credential).await.unwrap();
             times.push(began.elapsed());
         }
-        told(&format!("{what}, seen first"), times, MICRO, Duration::from_millis(50));
+        told(&format!("{what}, seen first"), times, Duration::from_millis(50));
         let mut times = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..1000 {
             let began = Instant::now();
             for _ in 0..BATCH {
                 authenticator.verify(first).await.unwrap();
             }
             times.push(began.elapsed() / BATCH);
         }
-        told(&format!("{what}, known"), times, MICRO, Duration::from_millis(1));
+        told(&format!("{what}, known"), times, Duration::from_millis(1));
     }
 }

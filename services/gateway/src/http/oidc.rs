@@ -12,7 +12,7 @@ use super::auth::fresh;
 use crate::Gateway;
 
 /// What the browser keeps while it is at the provider.
-const COOKIE: &str = "engine_sign_in";
+const COOKIE: &str = "engine-sign-in";
 
 /// How the provider sends a browser back. It may add more.
 #[derive(Deserialize, IntoParams)]
@@ -30,7 +30,7 @@ pub(super) struct Return {
 
 /// Sends the browser to the identity provider. 404 where none is set up, 503 where it cannot be
 /// reached.
-#[utoipa::path(get, path = "/api/v1/auth/oidc/login", tag = "auth", responses((status = 302, description = "The provider's page is at `Location`.")))]
+#[utoipa::path(get, path = "/api/v1/auth/oidc/login", operation_id = "oidc_login", tag = "auth", responses((status = 302, description = "The provider's page is at `Location`.")))]
 pub(super) async fn login(
     gateway: Data<Gateway>,
     Caller(call): Caller,
@@ -49,7 +49,7 @@ pub(super) async fn login(
 
 /// Where the identity provider sends the browser back to: begins a session. Good once, and only in the
 /// browser that began.
-#[utoipa::path(get, path = "/api/v1/auth/oidc/callback", tag = "auth", params(Return), responses((status = 200, body = Token)))]
+#[utoipa::path(get, path = "/api/v1/auth/oidc/callback", operation_id = "oidc_callback", tag = "auth", params(Return), responses((status = 200, body = Token)))]
 pub(super) async fn callback(
     gateway: Data<Gateway>,
     Caller(call): Caller,
@@ -86,8 +86,8 @@ mod tests {
             let request = TestRequest::default().insert_header((header::COOKIE, text));
             cookie_of(&request.to_http_request()).map(str::to_owned)
         };
-        assert_eq!(found("a=b; engine_sign_in=1.x.y; c=d"), Some("1.x.y".to_owned()));
-        assert_eq!(found("engine_sign_in=1.x.y"), Some("1.x.y".to_owned()));
-        assert_eq!(found("other_engine_sign_in=1; engine_sign_in"), None);
+        assert_eq!(found("a=b; engine-sign-in=1.x.y; c=d"), Some("1.x.y".to_owned()));
+        assert_eq!(found("engine-sign-in=1.x.y"), Some("1.x.y".to_owned()));
+        assert_eq!(found("other_engine-sign-in=1; engine-sign-in"), None);
     }
 }
