@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use clients::Engine;
 use contracts::auth::{NewApiKey, NewUser, UserPatch};
 use domain::{Clock as _, ModelName, Role, Scope};
 use runtime::SystemClock;
@@ -23,7 +22,7 @@ mod table;
 
 pub use routes::{RollbackCommand, RouteCommand, rollback, route};
 
-use door::Door;
+use door::{Door, Engine};
 
 pub use experiment::{ExperimentCommand, experiment};
 pub use rollout::{RolloutCommand, rollout};

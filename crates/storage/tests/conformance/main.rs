@@ -9,6 +9,7 @@
 
 mod announcements;
 mod bucket;
+mod bulk;
 mod encryption;
 mod limits;
 mod mongo;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clients::Engine;
+pub(super) use clients::Engine;
 use contracts::auth::{
     ApiKeyList, ApiKeyView, AuditPage, AuditQuery, AuditVerdict, NewApiKey, NewUser, RevokeKey,
     RotateKey, ShownKey, UserChange, UserList, UserPatch, UserView,

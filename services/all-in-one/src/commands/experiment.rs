@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use clients::Engine;
 use contracts::router::{Comparison, ExperimentList, MetricReport, Report, WhatIfAnswer};
 use domain::experiment::{Experiment, ExperimentState};
 use domain::{ModelName, PlanId, VersionId};
 use serde_json::{Value, json};
 
+use super::door::Engine;
 use super::{Place, table};
 
 /// `decision-engine experiment ...`

@@ -286,7 +286,7 @@ fn describe(span: &mut Span, target: &Target, decision: &Decision, id: Predictio
     span.set(keys::GENERATION, i64::try_from(decision.generation).unwrap_or(i64::MAX));
     span.event(keys::FLAG_EVALUATION, || {
         let mut exposure = vec![
-            label(keys::FLAG_KEY, target.model.to_string()),
+            label(keys::FLAG_KEY, experiment_key(target, decision)),
             label(keys::FLAG_VARIANT, target.version.to_string()),
             label(keys::FLAG_REASON, exposure_reason(decision)),
             label(keys::FLAG_PROVIDER, "decision-engine"),
@@ -302,9 +302,15 @@ fn describe(span: &mut Span, target: &Target, decision: &Decision, id: Predictio
     });
 }
 
+/// What the exposure belongs to: the experiment or rollout, else the model.
+fn experiment_key(target: &Target, decision: &Decision) -> String {
+    decision.plan.as_ref().map_or_else(|| target.model.to_string(), ToString::to_string)
+}
+
 /// Why this version, in the words of OpenTelemetry's convention for exposures.
 fn exposure_reason(decision: &Decision) -> &'static str {
     match decision.reason {
+        Reason::Unit | Reason::Request if decision.rule.is_some() => "targeting_match",
         Reason::Unit | Reason::Request if decision.propensity < 1.0 => "split",
         // There was nothing to choose from, or the caller chose.
         Reason::Unit | Reason::Request | Reason::Pinned => "static",

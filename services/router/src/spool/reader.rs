@@ -44,10 +44,17 @@ impl Spool {
             (writer.segment, writer.length)
         };
         let mut batch = Batch { records: Vec::new(), taken: 0, end: position };
+        let mut last = None;
         for segment in segments {
             if segment < position.segment {
                 continue;
             }
+            // A folder is not listed in one step: of two files begun meanwhile it may name the later one
+            // alone. What is behind a gap is for the next read, or the gap's records would be passed over.
+            if last.is_some_and(|last| segment > last + 1) {
+                break;
+            }
+            last = Some(segment);
             if segment > position.segment {
                 position = Position { segment, offset: 0 };
             }

@@ -1,5 +1,6 @@
 //! Rules, experiments, strict stickiness, and why.
 
+use async_trait::async_trait;
 use contracts::router::{Asked, Explain};
 use domain::experiment::UnitKind;
 use domain::plan::PlanKind;
