@@ -108,6 +108,18 @@ impl Route {
         self.arms.iter().find(|arm| arm.share_ppm == BUCKETS).map(|arm| arm.version)
     }
 
+    /// Leaves out every rule, shadow, stand-in and standby set that names a blocked version.
+    pub fn leave_out_blocked(&mut self) {
+        let blocked: Vec<VersionId> = self.blocked.iter().map(|blocked| blocked.version).collect();
+        let names = |arms: &[Arm]| arms.iter().any(|arm| blocked.contains(&arm.version));
+        self.rules.retain(|rule| !names(&rule.arms));
+        self.shadows.retain(|shadow| !blocked.contains(&shadow.version));
+        self.fallback.versions.retain(|version| !blocked.contains(version));
+        if names(&self.standby) {
+            self.standby.clear();
+        }
+    }
+
     /// Whether no change may send requests to this version.
     pub fn blocks(&self, version: VersionId) -> Option<&Blocked> {
         self.blocked.iter().find(|blocked| blocked.version == version)

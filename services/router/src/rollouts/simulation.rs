@@ -79,28 +79,28 @@ fn plan(harm_budget: f64) -> RolloutPlan {
 
 #[test]
 fn an_equal_canary_is_promoted_after_about_47_000_requests() {
-    let [promoted, rolled_back] = runs(100, &plan(0.005), 0.01, 0.01);
-    assert!(promoted.0 >= 98, "{promoted:?}, {rolled_back:?}");
+    let [promoted, rolled_back] = runs(40, &plan(0.005), 0.01, 0.01);
+    assert!(promoted.0 >= 39, "{promoted:?}, {rolled_back:?}");
     assert!((40_000..55_000).contains(&promoted.1), "{promoted:?}");
 }
 
 #[test]
 fn a_better_canary_is_promoted_sooner() {
-    let [promoted, _] = runs(60, &plan(0.005), 0.01, 0.005);
-    assert_eq!(promoted.0, 60);
+    let [promoted, _] = runs(25, &plan(0.005), 0.01, 0.005);
+    assert_eq!(promoted.0, 25);
     assert!((14_000..21_000).contains(&promoted.1), "{promoted:?}");
 }
 
 #[test]
 fn a_canary_that_fails_three_times_as_often_is_never_promoted() {
-    let [promoted, rolled_back] = runs(60, &plan(0.005), 0.01, 0.03);
+    let [promoted, rolled_back] = runs(25, &plan(0.005), 0.01, 0.03);
     assert_eq!(promoted.0, 0);
     assert!((15_000..27_000).contains(&rolled_back.1), "{rolled_back:?}");
 }
 
 #[test]
 fn a_canary_that_fails_ten_times_as_often_is_gone_soon() {
-    let [promoted, rolled_back] = runs(60, &plan(0.005), 0.01, 0.1);
+    let [promoted, rolled_back] = runs(25, &plan(0.005), 0.01, 0.1);
     assert_eq!(promoted.0, 0);
     assert!((3_000..6_500).contains(&rolled_back.1), "{rolled_back:?}");
     let (_, _, exposed) = run(&plan(0.005), 0.01, 1.0, 1);

@@ -62,7 +62,7 @@ impl InferenceApi for Replica {
         }
         if let Some((version, every, code)) = *self.bad.lock().unwrap()
             && target.version.number() == version
-            && self.asked_of_bad.fetch_add(1, Ordering::Relaxed) % every == 0
+            && self.asked_of_bad.fetch_add(1, Ordering::Relaxed).is_multiple_of(every)
         {
             return Err(ApiError::new(code, "it is bad"));
         }

@@ -182,16 +182,9 @@ pub(super) fn rolled_back(
     }));
     next.arms = vec![Arm { version: to, share_ppm: BUCKETS, weight: 100.0 }];
     next.segments = reassign(&route.segments, &next.arms);
-    let is_blocked =
-        |version: VersionId| next.blocked.iter().any(|blocked| blocked.version == version);
-    next.rules.retain(|rule| !rule.arms.iter().any(|arm| is_blocked(arm.version)));
     // What an experiment found is not worth more than a way back.
     next.trials.clear();
-    next.shadows.retain(|shadow| !is_blocked(shadow.version));
-    next.fallback.versions.retain(|version| !is_blocked(*version));
-    if next.standby.iter().any(|arm| is_blocked(arm.version)) {
-        next.standby.clear();
-    }
+    next.leave_out_blocked();
     next.rollout = None;
     next.generation = route.generation + 1;
     next.cause = Cause::Rollback;

@@ -15,9 +15,9 @@ const ATTEMPTS: u32 = 5;
 const THIS: &str = "this router";
 
 /// Which routers have a route in force.
-pub(super) struct Everywhere {
-    pub(super) acknowledged: Vec<String>,
-    pub(super) unconfirmed: Vec<String>,
+pub(in crate::service) struct Everywhere {
+    pub(in crate::service) acknowledged: Vec<String>,
+    pub(in crate::service) unconfirmed: Vec<String>,
     /// The highest generation that a router has in force that did not take it.
     above: Option<u64>,
 }
@@ -63,7 +63,7 @@ impl Service {
 
     /// Puts a route in force here and in every other router that answers. What the store has not
     /// got is kept in a file, and put above whatever another router has in force.
-    pub(super) async fn put_everywhere(
+    pub(in crate::service) async fn put_everywhere(
         &self,
         route: Arc<Route>,
         stored: bool,

@@ -1,8 +1,11 @@
 //! How a rollout changes the route.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use contracts::{ApiError, ErrorCode};
 use domain::rollout::{Move, Ramp, Rollout, RolloutState};
-use domain::route::{Blocked, Cause};
+use domain::route::{Arm, BUCKETS, Blocked, Cause};
 use domain::{PlanId, Route};
 use storage::StoreError;
 
@@ -124,7 +127,8 @@ impl Service {
         Ok(())
     }
 
-    /// Puts the baseline in the canary's place.
+    /// Puts the baseline in the canary's place, on the fast way of every rollback: the baseline serves
+    /// already, so nothing is loaded, and the other routers are given the route itself.
     pub(super) async fn give_back(
         &self,
         rollout: &Rollout,
@@ -132,25 +136,46 @@ impl Service {
         reason: &str,
         blocks: Blocks,
     ) -> Result<Route, ApiError> {
-        let amendment = Amendment { by, cause: Cause::Rollback, reason };
-        let now = self.deps.clock.now();
-        self.amend_route(&rollout.model, amendment, |route| {
-            still_ours(rollout, route)?;
-            route.arms = arms(rollout.baseline, rollout.canary, 0.0);
-            route.arms.retain(|arm| arm.share_ppm > 0);
+        self.store_pending(&rollout.model).await?;
+        for _ in 0..ATTEMPTS {
+            let before = self.route_in_store(&rollout.model).await?;
+            still_ours(rollout, &before)?;
+            let at = self.deps.clock.now().max(before.updated_at);
+            let mut route = Route {
+                arms: vec![Arm { version: rollout.baseline, share_ppm: BUCKETS, weight: 100.0 }],
+                rollout: None,
+                generation: before.generation + 1,
+                cause: Cause::Rollback,
+                reason: reason.to_owned(),
+                updated_by: by.to_owned(),
+                updated_at: at,
+                ..before
+            };
             route.segments = reassign(&route.segments, &route.arms);
-            route.rollout = None;
             if blocks == Blocks::Yes && route.blocks(rollout.canary).is_none() {
-                route.blocked.push(Blocked {
-                    version: rollout.canary,
-                    reason: reason.to_owned(),
-                    by: by.to_owned(),
-                    at: now,
-                });
+                let (reason, by) = (reason.to_owned(), by.to_owned());
+                route.blocked.push(Blocked { version: rollout.canary, reason, by, at });
+                route.leave_out_blocked();
             }
-            Ok(())
-        })
-        .await
+            match self.deps.relational.routes.put_route(route.clone()).await {
+                Ok(()) => {
+                    let (route, everywhere) = self.put_everywhere(Arc::new(route), true).await;
+                    // Whoever could not be given it hears that there is something to read.
+                    self.back.untold.store(true, Ordering::Relaxed);
+                    self.back.wake.notify_one();
+                    let (model, generation) = (&route.model, route.generation);
+                    let unconfirmed = everywhere.unconfirmed.join(", ");
+                    tracing::info!(%model, generation, by, unconfirmed, "a rollout gave everything back");
+                    return Ok((*route).clone());
+                }
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(RouterError::from(error).into()),
+            }
+        }
+        Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!("the route of model `{}` is changed all the time: try again", rollout.model),
+        ))
     }
 
     /// Ends a rollout, as far as it is kept, once a route is in force without it. Whoever finds it
@@ -191,7 +216,7 @@ impl Service {
     }
 }
 
-/// How often a rollout is read again whose end comes after another change.
+/// How often a route or a rollout is read again after another change came first.
 const ATTEMPTS: u32 = 20;
 
 /// Whether the version is blocked, too.
