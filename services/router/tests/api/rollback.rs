@@ -28,6 +28,8 @@ mod in_every_state;
 mod looking_back;
 #[path = "rollback/switching.rs"]
 mod switching;
+#[path = "rollback/under_load.rs"]
+mod under_load;
 #[path = "rollback/without_store.rs"]
 mod without_store;
 

@@ -47,10 +47,12 @@ pub(super) async fn canary(cluster: &Cluster) -> PlanId {
 }
 
 pub(super) async fn rollout_of(cluster: &Cluster, id: &PlanId) -> Rollout {
-    match cluster.store.plans.plan(id).await.unwrap().unwrap() {
-        Plan::Rollout(rollout) => *rollout,
-        other => panic!("{other:?}"),
-    }
+    let plan = cluster.store.plans.plan(id).await.unwrap();
+    let rollout = plan.and_then(|plan| match plan {
+        Plan::Rollout(rollout) => Some(*rollout),
+        Plan::Experiment(_) | Plan::Layer(_) => None,
+    });
+    rollout.unwrap()
 }
 
 #[tokio::test]
