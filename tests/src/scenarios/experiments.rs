@@ -26,7 +26,7 @@ fn plan(model: &str) -> Value {
         "arms": [{"version": "1", "weight": 1}, {"version": "2", "weight": 1}], "control": "1",
         "primary": {"name": "bought", "of": {"measure": "named", "metric": "bought"}},
         "guardrails": [{"metric": {"name": "errors", "of": {"measure": "error"}, "better": "lower"},
-            "margin": 0.01}],
+            "margin": 0.05}],
         "minimum_effect": 0.05, "minimum_units": 50, "minimum_runtime_s": 0})
 }
 

@@ -348,7 +348,7 @@ async fn people_can_step_in_at_every_point(topology: Topology) {
     // Nothing was blocked: again, and this time by hand to the end.
     let rollout = begin(&client, quick()).await;
     let promote = format!("{}/promote", self::path(&rollout));
-    client.post(&promote, &json!({"reasn": ""})).await.expect_status(422);
+    client.post(&promote, &json!({"reasn": ""})).await.expect_status(400);
     let ended = client.post(&promote, &json!({"reason": "seen enough"})).await;
     let ended = ended.expect_status(200).json();
     assert_eq!(ended["state"], "promoted");

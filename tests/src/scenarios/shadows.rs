@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{Client, Engine, Setup, Topology, models, scenarios, shared, until};
+use testkit::{Client, Engine, Method, Setup, Topology, models, scenarios, shared, until};
 
 scenarios!(
     a_seeded_disagreement_is_found,
@@ -32,15 +32,13 @@ async fn report(client: &Client, model: &str) -> Value {
 async fn disputed(client: &Client, model: &str) -> [f64; 4] {
     for step in 0..400 {
         let part = f64::from(step) / 400.0;
-        let input = [6.0 + part, 2.6 + part / 2.0, 4.6 + part * 0.8, 1.4 + part * 0.5];
+        let input = [5.6 + part, 2.5 + part / 2.0, 4.3 + part, 1.3 + part * 0.6];
         let mut labels = Vec::new();
         for version in ["1", "2"] {
-            let path = format!("/v2/models/{model}/versions/{version}/infer");
-            let body = json!({"inputs": [
-                {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": input}
-            ]});
-            let answer = client.post(&path, &body).await;
-            labels.push(answer.json()["outputs"][0]["data"].clone());
+            let path = format!("/api/v1/models/{model}/predict");
+            let request = client.request(Method::POST, &path).header("X-Model-Version", version);
+            let answer = client.send(request.json(&json!({"features": input}))).await;
+            labels.push(answer.expect_status(200).json()["label"].clone());
         }
         if labels[0] != labels[1] {
             return input;

@@ -210,18 +210,35 @@ impl Planned<'_> {
             lift,
             p_value,
             p_corrected: None,
-            guardrail: is_guardrail.then(|| self.state(difference.as_ref())),
+            guardrail: is_guardrail.then(|| self.state(compared)),
             variance_saved: compared.variance_saved,
         }
     }
 
-    fn state(&self, difference: Option<&Difference>) -> GuardrailState {
+    fn state(&self, compared: &Compared) -> GuardrailState {
         let better = way(self.metric.better);
+        let difference = compared.difference.as_ref();
         match verdict::guardrail(difference, better, self.margin, LostWhen::BeyondMargin) {
+            State::NotYet if self.never_happened(compared) => GuardrailState::Passed,
             State::Passed => GuardrailState::Passed,
             State::Lost => GuardrailState::Lost,
             State::NotYet => GuardrailState::NotYet,
         }
+    }
+}
+
+impl Planned<'_> {
+    /// Whether a bad event never happened in so many units that its rate, and so the harm, is within
+    /// the margin. A healthy engine never fails, so nothing varies and there is no difference to speak of.
+    ///
+    /// Against a rate p the likelihood ratio of never is (1 - p)^-n, which passes 1/alpha with a chance of
+    /// alpha at most, however often one looks: the rate is below 1 - alpha^(1/n).
+    fn never_happened(&self, compared: &Compared) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let units = compared.treatment.count as f64;
+        let is_bad = self.metric.of.is_yes_or_no() && self.metric.better == Better::Lower;
+        let never = compared.treatment.count > 0 && compared.treatment.mean == 0.0;
+        is_bad && never && 1.0 - plan.alpha.powf(1.0 / units) < self.margin
     }
 }
 

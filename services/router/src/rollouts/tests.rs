@@ -208,7 +208,8 @@ fn more_guardrails_take_more_evidence_each() {
     let many = rollout(plan);
     let counted = batch("a", 0, 2, (500, 18), (4_500, 45));
     let lost = |rollout: &Rollout| {
-        let verdict = judge(rollout, &after(rollout, &[std::slice::from_ref(&counted)]), PATIENCE, moment(2));
+        let verdict =
+            judge(rollout, &after(rollout, &[std::slice::from_ref(&counted)]), PATIENCE, moment(2));
         matches!(verdict, Verdict::RollBack { .. })
     };
     assert!(lost(&few) && !lost(&many));

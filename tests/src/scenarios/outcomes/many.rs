@@ -188,8 +188,9 @@ async fn files_of_lines_and_tables_are_taken(topology: Topology) {
         assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(ROWS + 1), &json!(1)));
         let items = answer["items"].as_array().unwrap();
         assert!(items[..items.len() - 1].iter().all(|item| item["new"] == new));
-        assert_eq!(items[ROWS as usize], json!({"prediction_known": true, "new": new}));
-        let pointer = &items[ROWS as usize + 1]["error"]["errors"][0]["pointer"];
+        let rows = usize::try_from(ROWS).unwrap();
+        assert_eq!(items[rows], json!({"prediction_known": true, "new": new}));
+        let pointer = &items[rows + 1]["error"]["errors"][0]["pointer"];
         assert_eq!(pointer, &format!("#/{}/value", ROWS + 1));
     }
     let truth = |label: &str| json!({"prediction_id": id, "label": label}).to_string();

@@ -69,7 +69,7 @@ impl Service {
             }
             let began = Instant::now();
             let id = experiment.id.clone();
-            if let Err(error) = self.look_at(looking, experiment).await {
+            if let Err(error) = Box::pin(self.look_at(looking, experiment)).await {
                 tracing::warn!(%error, experiment = %id, "an experiment was not looked at");
             }
             let pause = Duration::from_secs(self.settings.experiments.look_s);
