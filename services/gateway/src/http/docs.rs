@@ -180,6 +180,7 @@ pub fn openapi() -> Value {
             operation.insert("security".to_owned(), json!([{"bearer": []}, {"api_key": []}]));
         }
     }
+    flatten_closed(&mut document);
     if let Some(Value::Object(components)) = document.get_mut("components") {
         let bearer = json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"});
         let key = json!({"type": "apiKey", "in": "header", "name": "X-API-Key"});
@@ -187,6 +188,40 @@ pub fn openapi() -> Value {
         components.insert("securitySchemes".to_owned(), schemes);
     }
     document
+}
+
+/// Makes one object of a schema whose parts allow no other field, each for itself: together they would
+/// allow none at all.
+fn flatten_closed(document: &mut Value) {
+    let Some(schemas) = document.pointer("/components/schemas").and_then(Value::as_object) else {
+        return;
+    };
+    let mut flat = Vec::new();
+    for (name, schema) in schemas {
+        let Some(parts) = schema["allOf"].as_array() else { continue };
+        let part = |part: &Value| match part["$ref"].as_str().and_then(|at| at.rsplit('/').next()) {
+            Some(at) => schemas.get(at).cloned().unwrap_or_default(),
+            None => part.clone(),
+        };
+        let parts: Vec<Value> = parts.iter().map(part).collect();
+        if !parts.iter().any(|part| part["additionalProperties"] == false) {
+            continue;
+        }
+        let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+        for part in &parts {
+            properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
+            required.extend(part["required"].as_array().cloned().unwrap_or_default());
+        }
+        let mut one = json!({"type": "object", "properties": properties, "required": required,
+            "additionalProperties": false});
+        if let Some(about) = schema.get("description") {
+            one["description"] = about.clone();
+        }
+        flat.push((name.clone(), one));
+    }
+    if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
+        schemas.extend(flat);
+    }
 }
 
 /// Says of a parameter what the handlers take it for: they get it as text.

@@ -26,6 +26,7 @@ const PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'non
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Only those of this model.
+    #[param(value_type = Option<domain::ModelName>)]
     model: Option<String>,
     /// Only those in this state: `draft`, `running`, `paused`, `decided` or `stopped`.
     state: Option<ExperimentState>,

@@ -58,6 +58,7 @@ pub(super) async fn submit_feedback(
 #[into_params(parameter_in = Query)]
 pub(super) struct Counted {
     /// Only of this model.
+    #[param(value_type = Option<domain::ModelName>)]
     model: Option<String>,
     /// How far back to look, seconds. Default: a week.
     #[serde(default = "one_week")]

@@ -19,6 +19,7 @@ use crate::Gateway;
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Only those of this model.
+    #[param(value_type = Option<domain::ModelName>)]
     model: Option<String>,
     /// Only those that are still open. Default: all.
     #[serde(default)]
