@@ -212,11 +212,8 @@ fn flatten_closed(document: &mut Value) {
             properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
             required.extend(part["required"].as_array().cloned().unwrap_or_default());
         }
-        let mut one = json!({"type": "object", "properties": properties, "required": required,
-            "additionalProperties": false});
-        if let Some(about) = schema.get("description") {
-            one["description"] = about.clone();
-        }
+        let one = json!({"type": "object", "properties": properties, "required": required,
+            "additionalProperties": false, "description": schema["description"]});
         flat.push((name.clone(), one));
     }
     if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
