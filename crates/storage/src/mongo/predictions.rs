@@ -27,17 +27,7 @@ pub(super) const DOCUMENTS_PER_ANSWER: u32 = 10_000;
 impl PredictionLog for DocumentsDatabase {
     async fn append(&self, records: &[PredictionRecord]) -> Result<(), StoreError> {
         let documents = records.iter().map(document).collect::<Result<Vec<_>, _>>()?;
-        let predictions = self.collection("predictions");
-        for batch in batches(&documents) {
-            let insert = || async {
-                match predictions.insert_many(batch).ordered(false).await {
-                    Err(cause) if failures::is_known(&cause) => Ok(()),
-                    done => done.map(drop),
-                }
-            };
-            self.ask("append predictions", insert).await?;
-        }
-        Ok(())
+        self.append_new("predictions", "append predictions", &documents).await
     }
 
     async fn get(&self, id: PredictionId) -> Result<Option<PredictionRecord>, StoreError> {
@@ -150,6 +140,28 @@ impl PredictionLog for DocumentsDatabase {
             }));
         }
         columns::known_predictions(found)
+    }
+}
+
+impl DocumentsDatabase {
+    /// Adds documents; those that are known are passed over.
+    pub(super) async fn append_new(
+        &self,
+        collection: &str,
+        action: &'static str,
+        documents: &[RawDocumentBuf],
+    ) -> Result<(), StoreError> {
+        let all = self.collection(collection);
+        for batch in batches(documents) {
+            let insert = || async {
+                match all.insert_many(batch).ordered(false).await {
+                    Err(cause) if failures::is_known(&cause) => Ok(()),
+                    done => done.map(drop),
+                }
+            };
+            self.ask(action, insert).await?;
+        }
+        Ok(())
     }
 }
 

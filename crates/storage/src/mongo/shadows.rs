@@ -7,8 +7,8 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, RawDocumentBuf, doc, rawdoc};
 use time::OffsetDateTime;
 
-use super::predictions::{DOCUMENTS_PER_ANSWER, batches};
-use super::{DocumentsDatabase, failures, fitting, read};
+use super::predictions::DOCUMENTS_PER_ANSWER;
+use super::{DocumentsDatabase, fitting, read};
 use crate::columns::nanoseconds;
 use crate::ports::Shadows;
 use crate::{StoreError, json};
@@ -17,17 +17,7 @@ use crate::{StoreError, json};
 impl Shadows for DocumentsDatabase {
     async fn append(&self, records: &[ShadowRecord]) -> Result<(), StoreError> {
         let documents = records.iter().map(document).collect::<Result<Vec<_>, _>>()?;
-        let shadows = self.collection("shadows");
-        for batch in batches(&documents) {
-            let insert = || async {
-                match shadows.insert_many(batch).ordered(false).await {
-                    Err(cause) if failures::is_known(&cause) => Ok(()),
-                    done => done.map(drop),
-                }
-            };
-            self.ask("append comparisons", insert).await?;
-        }
-        Ok(())
+        self.append_new("shadows", "append comparisons", &documents).await
     }
 
     async fn compared(
