@@ -79,7 +79,7 @@ pub fn background(service: &Arc<Service>, process: &Process) {
     let shipper = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { shipper.ship(stop).await });
     let shadow = Arc::clone(service);
-    process.spawn_until_stop(|stop| async move { shadow.shadow(stop).await });
+    process.spawn_until_stop(|stop| shadow.shadow(stop));
     let counter = Arc::clone(service);
     process.spawn_until_stop(|stop| async move { counter.bring_counts(stop).await });
     let driver = Arc::clone(service);

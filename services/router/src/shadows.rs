@@ -16,9 +16,9 @@ use domain::prediction::Payload;
 use domain::route::{BUCKETS, Route};
 use domain::shadow::{Said, ShadowRecord};
 use domain::{ModelName, PredictionId, Version, VersionId};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use runtime::telemetry::{label, metrics};
 use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::assignment::bucket;
@@ -115,18 +115,20 @@ impl Shadows {
 
 impl Service {
     /// Asks shadow versions what waits to be asked, and keeps what they say. Runs until told to stop.
-    pub(crate) async fn shadow(&self, stop: CancellationToken) {
+    pub(crate) async fn shadow(self: Arc<Self>, stop: CancellationToken) {
         let mut receive = self.shadows.receive.lock().await;
         let most = self.shadows.settings.max_concurrent.max(1);
-        let mut asked = FuturesUnordered::new();
+        // Tasks of their own: a replica's turn must not be held while comparisons are kept.
+        let mut asked = JoinSet::new();
         let mut compared: Vec<ShadowRecord> = Vec::new();
         let mut keep = tokio::time::interval(KEEP_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(record) = asked.next() => compared.push(record),
+                Some(Ok(record)) = asked.join_next() => compared.push(record),
                 Some(question) = receive.recv(), if asked.len() < most => {
-                    asked.push(self.ask_shadow(question));
+                    let service = Arc::clone(&self);
+                    asked.spawn(async move { service.ask_shadow(question).await });
                 }
                 _ = keep.tick(), if !compared.is_empty() => self.keep(&mut compared).await,
             }

@@ -8,12 +8,11 @@ use contracts::Outbound;
 use contracts::outbound::Post;
 use domain::event::kinds;
 use domain::{Clock, Delivery, DeliveryState, DueDelivery, Event, Webhook};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use runtime::telemetry::{label, metrics};
 use serde_json::json;
 use storage::StoreError;
 use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::retry::{chance, delay};
@@ -30,7 +29,8 @@ pub(crate) async fn deliver(bus: Arc<Bus>, outbound: Arc<dyn Outbound>, stop: Ca
     let settings = &bus.settings;
     let interval = Duration::from_millis(settings.poll_interval_ms.max(10));
     let most = usize::try_from(settings.concurrency.max(1)).unwrap_or(usize::MAX);
-    let mut under_way = FuturesUnordered::new();
+    // Tasks of their own: a delivery that has the store's turn must go on while more are claimed.
+    let mut under_way = JoinSet::new();
     let mut failing = false;
     loop {
         let stopping = stop.is_cancelled();
@@ -43,7 +43,9 @@ pub(crate) async fn deliver(bus: Arc<Bus>, outbound: Arc<dyn Outbound>, stop: Ca
                 Ok(due) => {
                     failing = false;
                     for due in due {
-                        under_way.push(bus.make(&*outbound, due, &stop));
+                        let (bus, outbound) = (Arc::clone(&bus), Arc::clone(&outbound));
+                        let stop = stop.clone();
+                        under_way.spawn(async move { bus.make(&*outbound, due, &stop).await });
                     }
                 }
                 Err(error) => {
@@ -55,7 +57,7 @@ pub(crate) async fn deliver(bus: Arc<Bus>, outbound: Arc<dyn Outbound>, stop: Ca
             }
         }
         tokio::select! {
-            Some(()) = under_way.next() => {}
+            Some(_) = under_way.join_next() => {}
             () = bus.due.notified(), if !stopping => {}
             () = tokio::time::sleep(interval), if !stopping => {}
             () = stop.cancelled(), if !stopping => {}
