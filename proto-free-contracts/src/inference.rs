@@ -88,6 +88,9 @@ pub struct PredictTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Rules>)]
     pub rules: Option<Arc<Rules>>,
+    /// Whether nobody waits for the answer: it then runs when nothing else wants to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
 }
 
 /// What the replica says of its answer, for the log and the metrics.

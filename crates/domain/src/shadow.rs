@@ -47,8 +47,6 @@ pub struct Said {
     pub value: Option<f64>,
     /// In the model itself, microseconds.
     pub compute_us: u64,
-    /// From the router's call to its answer, microseconds.
-    pub latency_us: u64,
 }
 
 impl ShadowRecord {

@@ -34,8 +34,9 @@ pub struct ShadowReport {
     pub agreement_upper: Option<f64>,
     /// The shadow's confidence, or value, less the answer's: mean with its confidence sequence.
     pub difference: Option<Paired>,
-    /// The shadow's latency less the answer's, milliseconds.
-    pub latency_ms: Option<Paired>,
+    /// The shadow's time in the model less the answer's, milliseconds. Waiting is left out: a shadow
+    /// waits for all others.
+    pub compute_ms: Option<Paired>,
     /// Times that the shadow failed where the version that answered did not.
     pub failed: u64,
     /// Comparisons that were left out, since too many were under way or the store did not take them.

@@ -3,6 +3,9 @@
 //! Cheap work runs at once on the thread that asks, if a session is free. Everything else goes into
 //! one bounded queue, from which worker threads of their own take it; a worker that takes a request
 //! takes along all that wait for the same model and may run with it, and never waits for more.
+//!
+//! What nobody waits for has a queue of its own: it runs while the first is empty, and never on the
+//! last free worker of several.
 
 mod queue;
 mod runnable;
@@ -15,6 +18,7 @@ use models::Tensor;
 use tokio::sync::oneshot;
 
 use crate::InferenceError;
+pub(crate) use queue::Lane;
 pub(crate) use queue::Offload;
 use queue::{Batch, Job, Queue};
 pub(crate) use runnable::{Ran, Runnable};
@@ -24,7 +28,7 @@ pub(crate) use runnable::{Ran, Runnable};
 pub(crate) struct Limits {
     /// Threads.
     pub(crate) workers: usize,
-    /// Requests that may wait.
+    /// Requests that may wait, in each lane.
     pub(crate) queue: usize,
     /// Rows that run together.
     pub(crate) batch_rows: usize,
@@ -51,7 +55,7 @@ pub(crate) struct Executor {
 impl Executor {
     /// Starts the workers.
     pub(crate) fn new(limits: Limits) -> Result<Self, InferenceError> {
-        let queue = Arc::new(Queue::new(limits.queue));
+        let queue = Arc::new(Queue::new(limits.queue, limits.workers));
         let mut workers = Vec::with_capacity(limits.workers);
         for number in 0..limits.workers {
             let queue = Arc::clone(&queue);
@@ -81,10 +85,12 @@ impl Executor {
         mut inputs: Vec<Tensor>,
         rows: usize,
         deadline: Deadline,
+        lane: Lane,
     ) -> Result<Ran, InferenceError> {
         deadline.check()?;
         let whole = rows == 1 || (model.batchable && rows <= self.limits.batch_rows);
         if whole
+            && lane == Lane::Live
             && self.cheap(model, rows)
             && let Some(ran) = model.try_run(&mut inputs)
         {
@@ -92,7 +98,7 @@ impl Executor {
         }
         let (reply, answer) = oneshot::channel();
         let model = Arc::clone(model);
-        self.queue.push(Job::Batch(Batch { model, inputs, rows, deadline, reply }))?;
+        self.queue.push(Job::Batch(Batch { model, inputs, rows, deadline, reply }), lane)?;
         wait(answer, deadline).await
     }
 
@@ -105,11 +111,12 @@ impl Executor {
     pub(crate) async fn offload<T: Send + 'static>(
         &self,
         deadline: Deadline,
+        lane: Lane,
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, InferenceError> + Send + 'static,
     ) -> Result<T, InferenceError> {
         deadline.check()?;
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job::Offload(Box::new(Offload { work, reply, deadline })))?;
+        self.queue.push(Job::Offload(Box::new(Offload { work, reply, deadline })), lane)?;
         wait(answer, deadline).await
     }
 

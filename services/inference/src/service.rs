@@ -14,7 +14,7 @@ use runtime::telemetry::names::keys;
 
 use crate::codec::{self, Bounds};
 use crate::error::of_prediction;
-use crate::executor::{Executor, Limits};
+use crate::executor::{Executor, Lane, Limits};
 use crate::residency::{self, InUse, Residency};
 use crate::ruled::Ruled;
 use crate::{Deps, InferenceError, Settings};
@@ -67,13 +67,14 @@ impl Service {
         deadline: Deadline,
     ) -> Result<Framed<Answered>, InferenceError> {
         let bounds = self.bounds;
+        let lane = if task.background { Lane::Background } else { Lane::Live };
         let rules = task.rules.as_ref().map(|rules| self.ruled.get(rules)).transpose()?;
         if !held.model.batchable && !self.executor.cheap(&held.model, 1) {
             // Pictures and long texts: decoding is as much work as many a model.
             let most = self.executor.batch_rows();
             return self
                 .executor
-                .offload(deadline, move |wanted| {
+                .offload(deadline, lane, move |wanted| {
                     let decoded = codec::decode(&held, rules.as_deref(), &task, &body, bounds)?;
                     let (inputs, rows, rest) = decoded.split();
                     let ran = held.model.run_rows(inputs, rows, most, wanted)?;
@@ -86,12 +87,12 @@ impl Service {
             let decode = move |_: &dyn Fn() -> bool| {
                 Ok(codec::decode(&held, rules.as_deref(), &task, &body, bounds)?)
             };
-            self.executor.offload(deadline, decode).await?
+            self.executor.offload(deadline, lane, decode).await?
         } else {
             codec::decode(&held, rules.as_deref(), &task, &body, bounds)?
         };
         let (inputs, rows, rest) = decoded.split();
-        let ran = self.executor.run(&held.model, inputs, rows, deadline).await?;
+        let ran = self.executor.run(&held.model, inputs, rows, deadline, lane).await?;
         codec::encode(&held, rules.as_deref(), &task, &rest, ran, bounds)
     }
 }

@@ -131,6 +131,7 @@ impl Stage {
             show_version: true,
             degraded: false,
             rules: None,
+            background: false,
         };
         self.service.predict(call(), Framed { meta: task, body: body.into() }).await
     }

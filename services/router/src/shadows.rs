@@ -8,7 +8,7 @@ mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use contracts::inference::{Answered, PredictTask};
 use contracts::{Call, Framed};
@@ -58,7 +58,6 @@ pub(crate) struct Answer<'a> {
     pub(crate) version: VersionId,
     pub(crate) request: &'a Framed<PredictTask>,
     pub(crate) answered: &'a Answered,
-    pub(crate) latency: Duration,
 }
 
 impl Shadows {
@@ -89,10 +88,11 @@ impl Shadows {
             };
             let mut task = answer.request.clone();
             task.meta.target = target(&version);
+            task.meta.background = true;
             let question = Question {
                 version,
                 live_version: answer.version,
-                live: said(answer.answered, answer.latency),
+                live: said(answer.answered),
                 task,
                 input: input(),
             };
@@ -143,10 +143,9 @@ impl Service {
         let Question { version, live_version, live, task, input } = question;
         let patience = Duration::from_millis(self.shadows.settings.timeout_ms);
         let call = Call::service("router", patience);
-        let start = Instant::now();
         let answer = self.fleet.predict(&call, &version, &task).await;
         let (shadow, error) = match answer {
-            Ok(answer) => (Some(said(&answer.meta, start.elapsed())), None),
+            Ok(answer) => (Some(said(&answer.meta)), None),
             Err(error) => (None, Some(error.code.as_str().to_owned())),
         };
         let mut record = ShadowRecord {
@@ -197,12 +196,11 @@ fn count(model: &ModelName, version: VersionId, outcome: &'static str) {
     metrics().shadow_comparisons.add(1, &labels);
 }
 
-fn said(answered: &Answered, latency: Duration) -> Said {
+fn said(answered: &Answered) -> Said {
     Said {
         label: answered.label.clone(),
         confidence: answered.confidence,
         value: answered.value,
         compute_us: answered.compute_us,
-        latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
     }
 }

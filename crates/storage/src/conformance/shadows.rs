@@ -53,7 +53,6 @@ fn record(
         confidence: Some(confidence),
         value: None,
         compute_us: 7,
-        latency_us: 70,
     };
     Ok(ShadowRecord {
         prediction_id: PredictionId::new(),

@@ -1,4 +1,4 @@
-//! The bounded queue and what a worker does with it.
+//! The bounded queues and what a worker does with them.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +12,15 @@ use tokio::sync::oneshot;
 
 use super::runnable::{Ran, Runnable};
 use crate::InferenceError;
+
+/// Which of the queues a job waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Somebody waits for the answer.
+    Live,
+    /// Nobody does.
+    Background,
+}
 
 /// One request's work.
 pub(super) enum Job {
@@ -84,20 +93,50 @@ impl Job {
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
+    /// Jobs that may wait, in each lane.
     limit: usize,
+    /// Workers that may be busy in the background at once.
+    most_behind: usize,
     /// Workers that run something now.
     busy: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    live: VecDeque<Job>,
+    background: VecDeque<Job>,
+    /// Workers busy in the background.
+    behind: usize,
     closed: bool,
 }
 
+impl State {
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Job> {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Background => &mut self.background,
+        }
+    }
+
+    /// What a worker does next.
+    fn next(&mut self, most_behind: usize) -> Option<(Job, Lane)> {
+        if let Some(job) = self.live.pop_front() {
+            return Some((job, Lane::Live));
+        }
+        if self.behind >= most_behind {
+            return None;
+        }
+        let job = self.background.pop_front()?;
+        self.behind += 1;
+        Some((job, Lane::Background))
+    }
+}
+
 impl Queue {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), limit, busy: AtomicU64::new(0) }
+    pub(super) fn new(limit: usize, workers: usize) -> Self {
+        let most_behind = workers.saturating_sub(1).max(1);
+        let (state, filled) = (Mutex::default(), Condvar::new());
+        Self { state, filled, limit, most_behind, busy: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,7 +145,8 @@ impl Queue {
 
     /// Jobs that wait.
     pub(super) fn length(&self) -> u64 {
-        self.lock().jobs.len() as u64
+        let state = self.lock();
+        (state.live.len() + state.background.len()) as u64
     }
 
     /// Workers that run something now.
@@ -115,16 +155,18 @@ impl Queue {
     }
 
     /// Puts a job at the end; refuses it at once if the queue is full of wanted ones.
-    pub(super) fn push(&self, job: Job) -> Result<(), InferenceError> {
+    pub(super) fn push(&self, job: Job, lane: Lane) -> Result<(), InferenceError> {
         let mut state = self.lock();
-        if state.jobs.len() >= self.limit {
-            state.jobs.retain(Job::wanted);
+        let closed = state.closed;
+        let jobs = state.lane(lane);
+        if jobs.len() >= self.limit {
+            jobs.retain(Job::wanted);
         }
-        if state.jobs.len() >= self.limit || state.closed {
+        if jobs.len() >= self.limit || closed {
             metrics().inference_rejected.add(1, &[]);
             return Err(InferenceError::Overloaded);
         }
-        state.jobs.push_back(job);
+        jobs.push_back(job);
         drop(state);
         self.filled.notify_one();
         Ok(())
@@ -134,7 +176,8 @@ impl Queue {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.jobs.clear();
+        state.live.clear();
+        state.background.clear();
         drop(state);
         self.filled.notify_all();
     }
@@ -143,12 +186,12 @@ impl Queue {
     pub(super) fn work(&self, batch_rows: usize) {
         loop {
             let mut state = self.lock();
-            let job = loop {
+            let (job, lane) = loop {
                 if state.closed {
                     return;
                 }
-                match state.jobs.pop_front() {
-                    Some(job) => break job,
+                match state.next(self.most_behind) {
+                    Some(next) => break next,
                     None => {
                         state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
                     }
@@ -163,12 +206,15 @@ impl Queue {
                     }
                 }
                 Job::Batch(first) => {
-                    let batch = gather(first, &mut state.jobs, batch_rows);
+                    let batch = gather(first, state.lane(lane), batch_rows);
                     drop(state);
                     run(batch, batch_rows);
                 }
             }
             self.busy.fetch_sub(1, Ordering::Relaxed);
+            if lane == Lane::Background {
+                self.lock().behind -= 1;
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ const SLOW: u64 = 10_000;
 async fn cheap_work_runs_at_once_on_the_calling_thread() {
     let executor = executor(0, 1);
     let (_, model) = model(100, true);
-    let ran = executor.run(&model, rows(&[1.0, 2.0]), 2, soon()).await.unwrap();
+    let ran = executor.run(&model, rows(&[1.0, 2.0]), 2, soon(), Lane::Live).await.unwrap();
     assert_eq!(ran.outputs, rows(&[1.0, 2.0]));
 }
 
@@ -117,12 +117,12 @@ async fn a_full_queue_is_unavailable_at_once() {
     let executor = executor(1, 1);
     let (echo, model) = model(SLOW, true);
     echo.hold_up(true);
-    let mut running = pin!(executor.run(&model, rows(&[1.0]), 1, soon()));
+    let mut running = pin!(executor.run(&model, rows(&[1.0]), 1, soon(), Lane::Live));
     start(running.as_mut());
     echo.wait_for_start();
-    let mut waiting = pin!(executor.run(&model, rows(&[2.0]), 1, soon()));
+    let mut waiting = pin!(executor.run(&model, rows(&[2.0]), 1, soon(), Lane::Live));
     start(waiting.as_mut());
-    let refused = executor.run(&model, rows(&[3.0]), 1, soon()).await.unwrap_err();
+    let refused = executor.run(&model, rows(&[3.0]), 1, soon(), Lane::Live).await.unwrap_err();
     let refused = contracts::ApiError::from(refused);
     assert_eq!(refused.code, contracts::ErrorCode::Unavailable);
     assert_eq!(refused.retry_after_s, Some(1));
@@ -137,14 +137,14 @@ async fn what_waits_runs_together_and_each_gets_its_own_rows() {
     let (echo, model_one) = model(SLOW, true);
     let (other_echo, model_two) = model(SLOW, true);
     echo.hold_up(true);
-    let mut running = pin!(executor.run(&model_one, rows(&[0.0]), 1, soon()));
+    let mut running = pin!(executor.run(&model_one, rows(&[0.0]), 1, soon(), Lane::Live));
     start(running.as_mut());
     echo.wait_for_start();
-    let mut first = pin!(executor.run(&model_one, rows(&[1.0, 2.0]), 2, soon()));
-    let mut other = pin!(executor.run(&model_two, rows(&[7.0]), 1, soon()));
-    let mut second = pin!(executor.run(&model_one, rows(&[3.0, 4.0, 5.0]), 3, soon()));
-    let mut too_many = pin!(executor.run(&model_one, rows(&[8.0; 4]), 4, soon()));
-    let mut third = pin!(executor.run(&model_one, rows(&[6.0]), 1, soon()));
+    let mut first = pin!(executor.run(&model_one, rows(&[1.0, 2.0]), 2, soon(), Lane::Live));
+    let mut other = pin!(executor.run(&model_two, rows(&[7.0]), 1, soon(), Lane::Live));
+    let mut second = pin!(executor.run(&model_one, rows(&[3.0, 4.0, 5.0]), 3, soon(), Lane::Live));
+    let mut too_many = pin!(executor.run(&model_one, rows(&[8.0; 4]), 4, soon(), Lane::Live));
+    let mut third = pin!(executor.run(&model_one, rows(&[6.0]), 1, soon(), Lane::Live));
     start(first.as_mut());
     start(other.as_mut());
     start(second.as_mut());
@@ -166,11 +166,11 @@ async fn a_fault_of_one_request_is_not_anothers() {
     let executor = executor(1, 9);
     let (echo, model) = model(SLOW, true);
     echo.hold_up(true);
-    let mut running = pin!(executor.run(&model, rows(&[0.0]), 1, soon()));
+    let mut running = pin!(executor.run(&model, rows(&[0.0]), 1, soon(), Lane::Live));
     start(running.as_mut());
     echo.wait_for_start();
-    let mut good = pin!(executor.run(&model, rows(&[1.0]), 1, soon()));
-    let mut bad = pin!(executor.run(&model, rows(&[13.0]), 1, soon()));
+    let mut good = pin!(executor.run(&model, rows(&[1.0]), 1, soon(), Lane::Live));
+    let mut bad = pin!(executor.run(&model, rows(&[13.0]), 1, soon(), Lane::Live));
     start(good.as_mut());
     start(bad.as_mut());
     echo.hold_up(false);
@@ -184,17 +184,17 @@ async fn work_that_nobody_waits_for_is_not_done() {
     let executor = executor(1, 9);
     let (echo, model) = model(SLOW, false);
     echo.hold_up(true);
-    let mut running = pin!(executor.run(&model, rows(&[0.0]), 1, soon()));
+    let mut running = pin!(executor.run(&model, rows(&[0.0]), 1, soon(), Lane::Live));
     start(running.as_mut());
     echo.wait_for_start();
     {
-        let mut cancelled = pin!(executor.run(&model, rows(&[1.0]), 1, soon()));
+        let mut cancelled = pin!(executor.run(&model, rows(&[1.0]), 1, soon(), Lane::Live));
         start(cancelled.as_mut());
     }
     let late = Deadline::after(Duration::from_millis(5));
-    let error = executor.run(&model, rows(&[2.0]), 1, late).await.unwrap_err();
+    let error = executor.run(&model, rows(&[2.0]), 1, late, Lane::Live).await.unwrap_err();
     assert_eq!(contracts::ApiError::from(error).code, contracts::ErrorCode::Timeout);
-    let mut wanted = pin!(executor.run(&model, rows(&[3.0]), 1, soon()));
+    let mut wanted = pin!(executor.run(&model, rows(&[3.0]), 1, soon(), Lane::Live));
     start(wanted.as_mut());
     echo.hold_up(false);
     assert!(running.await.is_ok());
@@ -207,7 +207,7 @@ async fn a_passed_deadline_runs_nothing() {
     let executor = executor(0, 1);
     let (echo, model) = model(1, true);
     let passed = Deadline::after(Duration::ZERO);
-    let error = executor.run(&model, rows(&[1.0]), 1, passed).await.unwrap_err();
+    let error = executor.run(&model, rows(&[1.0]), 1, passed, Lane::Live).await.unwrap_err();
     assert_eq!(contracts::ApiError::from(error).code, contracts::ErrorCode::Timeout);
     assert!(echo.calls().is_empty());
 }
@@ -216,7 +216,7 @@ async fn a_passed_deadline_runs_nothing() {
 async fn rows_of_a_model_that_is_not_batchable_run_one_by_one() {
     let executor = executor(1, 1);
     let (echo, model) = model(1, false);
-    let ran = executor.run(&model, rows(&[1.0, 2.0, 3.0]), 3, soon()).await.unwrap();
+    let ran = executor.run(&model, rows(&[1.0, 2.0, 3.0]), 3, soon(), Lane::Live).await.unwrap();
     assert_eq!(ran.outputs, rows(&[1.0, 2.0, 3.0]));
     assert_eq!(echo.calls(), [1, 1, 1]);
 }
@@ -226,7 +226,7 @@ async fn many_rows_run_in_parts() {
     let executor = executor(1, 1);
     let (echo, model) = model(1, true);
     let many: Vec<f32> = [1.0, 2.0].repeat(10);
-    let ran = executor.run(&model, rows(&many), 20, soon()).await.unwrap();
+    let ran = executor.run(&model, rows(&many), 20, soon(), Lane::Live).await.unwrap();
     assert_eq!(ran.outputs, rows(&many));
     assert_eq!(echo.calls(), [8, 8, 4]);
 }
@@ -235,10 +235,53 @@ async fn many_rows_run_in_parts() {
 async fn a_model_that_panics_harms_nobody_else() {
     let executor = executor(1, 1);
     let (_, evil) = model(SLOW, true);
-    assert!(executor.run(&evil, rows(&[666.0]), 1, soon()).await.is_err());
+    assert!(executor.run(&evil, rows(&[666.0]), 1, soon(), Lane::Live).await.is_err());
     let (_, good) = model(SLOW, true);
-    assert!(executor.run(&good, rows(&[1.0]), 1, soon()).await.is_ok());
-    let broken = executor.offload(soon(), |_| -> Result<(), _> { panic!("on purpose") });
+    assert!(executor.run(&good, rows(&[1.0]), 1, soon(), Lane::Live).await.is_ok());
+    let broken =
+        executor.offload(soon(), Lane::Live, |_| -> Result<(), _> { panic!("on purpose") });
     assert!(matches!(broken.await, Err(InferenceError::Lost)));
-    assert_eq!(executor.offload(soon(), |_| Ok(7)).await.unwrap(), 7);
+    assert_eq!(executor.offload(soon(), Lane::Live, |_| Ok(7)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_waits_for_the_others() {
+    let executor = executor(1, 9);
+    let (behind, shadow) = model(1, true);
+    behind.hold_up(true);
+    // Cheap as it is, it does not take the thread of those who ask.
+    let mut first = pin!(executor.run(&shadow, rows(&[1.0]), 1, soon(), Lane::Background));
+    start(first.as_mut());
+    behind.wait_for_start();
+    let mut second = pin!(executor.run(&shadow, rows(&[2.0, 3.0]), 2, soon(), Lane::Background));
+    start(second.as_mut());
+    let mut live = pin!(executor.offload(soon(), Lane::Live, {
+        let behind = Arc::clone(&behind);
+        move |_| Ok(behind.calls().len())
+    }));
+    start(live.as_mut());
+    behind.hold_up(false);
+    assert_eq!(live.await.unwrap(), 1, "it went before the second one");
+    assert!(first.await.is_ok());
+    assert_eq!(second.await.unwrap().outputs, rows(&[2.0, 3.0]));
+}
+
+#[tokio::test]
+async fn one_worker_of_several_stays_free_for_those_who_wait() {
+    let executor = executor(2, 1);
+    let (behind, shadow) = model(SLOW, true);
+    behind.hold_up(true);
+    let mut first = pin!(executor.run(&shadow, rows(&[1.0]), 1, soon(), Lane::Background));
+    start(first.as_mut());
+    behind.wait_for_start();
+    let mut second = pin!(executor.run(&shadow, rows(&[2.0]), 1, soon(), Lane::Background));
+    start(second.as_mut());
+    let third = executor.run(&shadow, rows(&[3.0]), 1, soon(), Lane::Background).await;
+    assert!(matches!(third, Err(InferenceError::Overloaded)), "its queue is bounded, too");
+    let (_, live) = model(SLOW, true);
+    assert!(executor.run(&live, rows(&[4.0]), 1, soon(), Lane::Live).await.is_ok());
+    assert_eq!(behind.calls(), [1], "the second waits for the first");
+    behind.hold_up(false);
+    assert!(first.await.is_ok());
+    assert!(second.await.is_ok());
 }

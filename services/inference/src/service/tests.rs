@@ -35,6 +35,7 @@ async fn each_call_names_its_roles() {
         show_version: false,
         degraded: true,
         rules: None,
+        background: false,
     };
     for (role, code) in [
         (Some(Role::Client), ErrorCode::NotFound),
@@ -59,6 +60,7 @@ async fn a_version_may_stay_unnamed_and_an_answer_be_degraded() {
         show_version: false,
         degraded: true,
         rules: None,
+        background: false,
     };
     let body = Bytes::from_static(b"{\"features\": [5.1, 3.5, 1.4, 0.2]}");
     let answer = stage.service.predict(call(), Framed { meta: task, body }).await.unwrap();

@@ -43,6 +43,7 @@ fn asked(body: &str) -> Asked {
         show_version: true,
         degraded: false,
         rules: None,
+        background: false,
     };
     Asked {
         caller: Principal::user("eve", "eve", Role::Client),

@@ -10,6 +10,9 @@
 //! | has too much to do | goes to one other, once, within the budget | no |
 //! | lost the version | goes to another at once | no; the version is loaded again there |
 //! | refuses (4xx), fails (500) | has its answer | no |
+//!
+//! What nobody waits for is asked of one replica, once, and counts against none: it may wait there
+//! as long as others have work for it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +68,9 @@ impl Fleet {
         version: &Version,
         request: &Framed<PredictTask>,
     ) -> Answer {
+        if request.meta.background {
+            return self.ask_in_background(call, request).await;
+        }
         self.budget.earn();
         for round in 0..2 {
             if let Outcome::Final(answer) = self.ask_holders(call, request).await {
@@ -76,6 +82,20 @@ impl Fleet {
             }
         }
         Err(none_reached())
+    }
+
+    async fn ask_in_background(&self, call: &Call, request: &Framed<PredictTask>) -> Answer {
+        let wanted = &request.meta.target;
+        let members = self.members.load_full();
+        let well: Vec<_> = members
+            .iter()
+            .filter(|member| member.holds(wanted) && member.answers())
+            .filter(|member| member.breaker.standing() == Standing::Closed)
+            .collect();
+        let member = self.less_busy_of_two(&well).ok_or_else(none_reached)?;
+        let attempt = Attempt::new(Arc::clone(member));
+        let answer = attempt.member.api.predict(call.clone(), request.clone());
+        within(call.deadline, answer).await
     }
 
     async fn ask_holders(&self, call: &Call, request: &Framed<PredictTask>) -> Outcome {

@@ -173,6 +173,10 @@ impl Test {
     }
 
     async fn predict_within(&self, limit: Duration) -> Result<(), ApiError> {
+        self.ask(limit, false).await
+    }
+
+    async fn ask(&self, limit: Duration, background: bool) -> Result<(), ApiError> {
         let task = PredictTask {
             target: target(&version()),
             prediction_id: PredictionId::new(),
@@ -181,6 +185,7 @@ impl Test {
             show_version: true,
             degraded: false,
             rules: None,
+            background,
         };
         let request = Framed { meta: task, body: Bytes::new() };
         self.fleet.predict(&Call::service("t", limit), &version(), &request).await.map(drop)
@@ -328,6 +333,18 @@ async fn a_replica_that_lost_the_version_is_passed_over() {
     assert_eq!(test.fakes[0].asked(), 1);
     test.fakes[1].loaded.lock().unwrap().clear();
     test.predict().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_asked_once_and_harms_no_replica() {
+    let test = Test::new(&[Mood::Hangs, Mood::Hangs], settings()).await;
+    for asked in 1..6 {
+        let error = test.ask(Duration::from_millis(100), true).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Timeout);
+        let all: usize = test.fakes.iter().map(|fake| fake.asked()).sum();
+        assert_eq!(all, asked, "no second replica is troubled");
+    }
+    assert_eq!((test.standing(0), test.standing(1)), (Standing::Closed, Standing::Closed));
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ impl Service {
             show_version: self.settings.show_version && shown,
             degraded: false,
             rules: choice.policy.rules.clone(),
+            background: false,
         };
         let request = Framed { meta: task, body };
         let asking = Asking { call: &call, caller, choice: &choice, request: &request, start };
@@ -94,7 +95,7 @@ impl Service {
                 let latency = start.elapsed();
                 choice.counted.answered(latency, answer.meta.confidence);
                 counted.ended(Ending::Answered { answer: &answer.meta, latency, degraded: false });
-                self.ask_shadows(&asking, &answer.meta, latency);
+                self.ask_shadows(&asking, &answer.meta);
                 self.keep_good(&asking, &answer).await;
                 let version = choice.version.version;
                 let outcome =

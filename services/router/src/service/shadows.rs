@@ -14,7 +14,7 @@ use crate::shadows::{Answer, compare};
 
 impl Service {
     /// Hands over what the route's shadow versions are to be asked. Never waits.
-    pub(super) fn ask_shadows(&self, asking: &Asking<'_>, answered: &Answered, latency: Duration) {
+    pub(super) fn ask_shadows(&self, asking: &Asking<'_>, answered: &Answered) {
         let Some(route) = &asking.choice.route else { return };
         if route.shadows.is_empty() || answered.cache == Some(CacheUse::Hit) {
             return;
@@ -25,7 +25,6 @@ impl Service {
             version: asking.choice.version.version,
             request: asking.request,
             answered,
-            latency,
         };
         let version =
             |version| self.table.stand_in(&route.model, version).map(|served| served.version);

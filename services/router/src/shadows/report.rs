@@ -23,7 +23,7 @@ pub(crate) fn compare(
     dropped: u64,
 ) -> ShadowReport {
     let (mut agreed, mut failed) = (0, 0);
-    let (mut agreement, mut differences, mut latencies) =
+    let (mut agreement, mut differences, mut times) =
         (Moments::default(), Moments::default(), Moments::default());
     let mut disagreements = Vec::new();
     for record in records {
@@ -32,7 +32,7 @@ pub(crate) fn compare(
             differences.push(difference);
         }
         if let Some(shadow) = &record.shadow {
-            latencies.push((shadow.latency_us as f64 - record.live.latency_us as f64) / 1000.0);
+            times.push((shadow.compute_us as f64 - record.live.compute_us as f64) / 1000.0);
         }
         let Some(distance) = record.distance(tolerance) else { continue };
         let agrees = distance == 0.0;
@@ -52,7 +52,7 @@ pub(crate) fn compare(
         agreement_lower: share.map(|share| share.lower.max(0.0)),
         agreement_upper: share.map(|share| share.upper.min(1.0)),
         difference: sequence(&differences),
-        latency_ms: sequence(&latencies),
+        compute_ms: sequence(&times),
         failed,
         dropped,
         worst: disagreements.iter().take(worst).map(|(far, one)| listed(*far, one)).collect(),
@@ -96,12 +96,11 @@ mod tests {
     use super::*;
 
     fn record(live: &str, shadow: Option<(&str, f64)>) -> ShadowRecord {
-        let said = |label: &str, confidence, latency_us| Said {
+        let said = |label: &str, confidence, compute_us| Said {
             label: Some(label.to_owned()),
             confidence: Some(confidence),
             value: None,
-            compute_us: 1,
-            latency_us,
+            compute_us,
         };
         ShadowRecord {
             prediction_id: PredictionId::new(),
@@ -133,7 +132,7 @@ mod tests {
         let (lower, upper) = (report.agreement_lower.unwrap(), report.agreement_upper.unwrap());
         assert!((0.97..0.98).contains(&lower) && (0.98..0.99).contains(&upper), "{report:?}");
         assert!(
-            (report.latency_ms.map(|paired| paired.mean).is_none()),
+            (report.compute_ms.map(|paired| paired.mean).is_none()),
             "nothing varies: no interval"
         );
         assert_eq!(report.worst.len(), 3);

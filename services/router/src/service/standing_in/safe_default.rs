@@ -93,6 +93,7 @@ mod tests {
             show_version: true,
             degraded: false,
             rules: None,
+            background: false,
         };
         let request = Framed { meta, body: Bytes::copy_from_slice(body.as_bytes()) };
         let answer = answer(&request, &json!("unknown"))?;
