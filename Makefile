@@ -1,6 +1,6 @@
 # `make` prints the targets. Each is a few lines over cargo, so that nobody needs make.
 .DEFAULT_GOAL := help
-.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench load load-compare limits simulate openapi secrets up down
+.PHONY: help run onnxruntime build test test-servers test-deploy lint audit fmt bench measure load load-compare limits simulate openapi secrets up down
 
 PYTHON ?= python3
 VENV := target/venv-tests
@@ -56,9 +56,13 @@ bench: onnxruntime ## Measure the engine's own part of a prediction against a ba
 
 limits: test-servers ## Measure how exact a limit is across 8 gateways, what one step and what authentication cost (release build).
 	cargo build --release --locked --workspace --bins
-	LIMITS_WHOLE=1 cargo test --release --locked -p e2e -- --nocapture a_limit_is_exact
+	AT_LENGTH=1 cargo test --release --locked -p e2e -- --nocapture a_limit_is_exact
 	cargo test --release --locked -p storage --test conformance -- --nocapture what_a_step_costs
 	cargo test --release --locked -p auth --test api -- --nocapture what_authentication_costs
+
+measure: test-servers onnxruntime ## Measure a split over 100,000 requests, 50 rollbacks under load, and what a shadow costs (release build).
+	cargo build --release --locked --workspace --bins
+	AT_LENGTH=1 cargo test --release --locked -p e2e -- --nocapture --test-threads 1 split_alike how_long_it_takes once_it_returned a_shadow_delays
 
 load: target/tools/bin/oha ## Load a running engine: RATE=500 for an open loop; URL, MODEL, BODY, ... as tests/load/load.py says.
 	@$(PYTHON) tests/load/load.py

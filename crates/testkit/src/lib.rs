@@ -52,6 +52,11 @@ pub use stores::{PrivateServer, shared_mongo, shared_postgres, shared_redis, sha
 pub use topology::{Setup, Stores, Topology, run, shared};
 pub use wait::until;
 
+/// Whether to measure at length (`make measure`, `make limits`), not only to test.
+pub fn at_length() -> bool {
+    std::env::var_os("AT_LENGTH").is_some()
+}
+
 /// Expands each scenario, `async fn name(topology: Topology)`, to two tests: `embedded::name` and
 /// `distributed::name`.
 #[macro_export]

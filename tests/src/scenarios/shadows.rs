@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use testkit::{Client, Engine, Method, Setup, Topology, models, scenarios, shared, until};
+use testkit::{
+    Client, Engine, Method, Setup, Topology, at_length, models, scenarios, shared, until,
+};
 
 scenarios!(
     a_seeded_disagreement_is_found,
@@ -92,7 +94,7 @@ async fn a_seeded_disagreement_is_found(topology: Topology) {
 async fn a_shadow_delays_nobody(topology: Topology) {
     let engine = Engine::start(Setup::new(topology)).await;
     let client = super::routing::two_versions(&engine, "iris").await;
-    let rounds = if whole() { 21 } else { 5 };
+    let rounds = if at_length() { 21 } else { 5 };
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         for (share, times) in [(0.0, &mut without), (1.0, &mut with)] {
@@ -124,11 +126,6 @@ async fn a_shadow_delays_nobody(topology: Topology) {
     let report = report(&client, "iris").await;
     let seen = report["compared"].as_u64().unwrap() + report["dropped"].as_u64().unwrap();
     assert!(seen > 0 && report["failed"] == 0, "{report}");
-}
-
-/// Whether to measure at length.
-fn whole() -> bool {
-    std::env::var("SHADOW_WHOLE").is_ok_and(|value| value == "1")
 }
 
 /// Of 200 requests, 100 a second, in order of size. Each has its time to begin, whether or not those

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use domain::Role;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
-use testkit::{Answer, Client, Engine, Method, Setup, Topology, scenarios, shared};
+use testkit::server::Server;
+use testkit::{Answer, Client, Engine, Method, Setup, Topology, at_length, scenarios, shared};
 
 use super::routing::{two_versions, versions};
 
@@ -133,32 +134,50 @@ async fn a_version_is_pinned_by_its_header(topology: Topology) {
 async fn three_routers_split_alike_also_after_a_restart(topology: Topology) {
     let mut setup = Setup::new(topology);
     setup.routers = 3;
+    setup.set("ENGINE__TELEMETRY__ACCESS_LOG", "false");
     let mut engine = Engine::start(setup).await;
     let client = two_versions(&engine, "iris").await;
     client.put_route("iris", &[(1, 90.0), (2, 10.0)]).await.expect_status(200);
+    let (requests, units) = if at_length() { (100_000, 50_000) } else { (3000, 1000) };
+    // Several requests of each unit, whichever routers they come to.
     let all = async |client: &Client| {
         let ask = |number: usize| async move {
-            let body = json!({"features": FLOWER, "unit": format!("user-{}", number % 1000)});
-            (number, version_of(&client.predict("iris", &body).await))
+            let body = json!({"features": FLOWER, "unit": format!("user-{}", number % units)});
+            (number % units, version_of(&client.predict("iris", &body).await))
         };
-        let answers = stream::iter(0..3000).map(ask).buffer_unordered(16);
-        let mut found = vec![BTreeSet::new(); 1000];
-        for (number, version) in answers.collect::<Vec<_>>().await {
-            found[number % 1000].insert(version);
+        let answers: Vec<_> =
+            stream::iter(0..requests).map(ask).buffer_unordered(16).collect().await;
+        let mut found = vec![BTreeSet::new(); units];
+        for (unit, version) in answers {
+            found[unit].insert(version);
         }
         found
     };
     let before = all(&client).await;
-    // Three requests of each unit, whichever routers they came to.
     assert!(before.iter().all(|versions| versions.len() == 1));
+    for router in engine.servers().iter().filter(|server| server.name.starts_with("router")) {
+        let answered = answered_by(router).await;
+        assert!(answered > requests as f64 / 10.0, "{} answered {answered}", router.name);
+    }
     let second = before.iter().filter(|versions| versions.contains("2")).count();
-    let excess = second as f64 - 100.0;
-    let chi_square = excess.powi(2) / 100.0 + excess.powi(2) / 900.0;
+    let (first_due, second_due) = (units as f64 * 0.9, units as f64 * 0.1);
+    let excess = second as f64 - second_due;
+    let chi_square = excess.powi(2) / second_due + excess.powi(2) / first_due;
+    eprintln!(
+        "{topology:?}: {requests} requests, {second} of {units} units to version 2: \
+         chi-square {chi_square:.2}"
+    );
     // The salt is new in each run: one in ten million runs is above this.
-    assert!(chi_square < 28.4, "{second} of 1000 units to version 2");
-    eprintln!("{topology:?}: {second} of 1000 units to version 2: chi-square {chi_square:.2}");
+    assert!(chi_square < 28.4);
     engine.restart().await;
     assert_eq!(all(&engine.admin().await).await, before, "after a restart");
+}
+
+/// The requests that versions answered through this router.
+async fn answered_by(router: &Server) -> f64 {
+    let text = reqwest::get(format!("{}/metrics", router.url)).await.unwrap().text().await.unwrap();
+    let counts = text.lines().filter(|line| line.starts_with("model_requests_total{"));
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
 async fn who_names_no_unit_is_remembered_by_a_cookie(topology: Topology) {

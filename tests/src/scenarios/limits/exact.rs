@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use domain::Role;
 use futures_util::future::join_all;
 use serde_json::json;
-use testkit::{Client, Engine, Setup, Topology, run};
+use testkit::{Client, Engine, Setup, Topology, at_length, run};
 
 use super::{POLICIES, counted};
 
@@ -28,8 +28,7 @@ struct Trial {
 
 #[test]
 fn a_limit_is_exact_across_gateways() {
-    let whole = std::env::var_os("LIMITS_WHOLE").is_some();
-    let trial = if whole {
+    let trial = if at_length() {
         Trial { gateways: 8, clients: 50, seconds: 30.0, tolerance: 0.01 }
     } else {
         Trial { gateways: 3, clients: 8, seconds: 4.0, tolerance: 0.06 }
