@@ -19,6 +19,7 @@ mod monitoring;
 mod oidc;
 mod outcomes;
 mod overload;
+mod pages;
 mod policy;
 mod python;
 mod registry;

@@ -273,7 +273,7 @@ impl Place {
             Some(Value::Array(rows)) => rows.clone(),
             _ => vec![answer.clone()],
         };
-        self.print(&answer, || table::of(&rows))
+        self.print(&answer, || table::of(&["id", "name", "username"], &rows))
     }
 
     /// Prints the answer: as JSON, or as a text for people.

@@ -100,13 +100,14 @@ pub fn hints(url: &str, settings: &Settings, first_start: &FirstStart) -> String
     };
     let ask = |model: &str, body: &str| {
         format!(
-            "curl -s {url}/api/v1/models/{model}/predict -H \"Authorization: Bearer $TOKEN\" {body}"
+            "curl -s {url}/api/v1/models/{model}/predict -H \"Authorization: Bearer $ENGINE_TOKEN\" {body}"
         )
     };
     let json = |body: &str| format!("-H 'Content-Type: application/json' -d '{body}'");
     format!(
         "\nTry it in another terminal:\n\n\
-         TOKEN=$(curl -s {url}/api/v1/auth/token -H 'Content-Type: application/json' -d '{{\"username\":\"admin\",\"password\":\"{password}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         export ENGINE_URL={url}\n\
+         export ENGINE_TOKEN=$(curl -s {url}/api/v1/auth/token -H 'Content-Type: application/json' -d '{{\"username\":\"admin\",\"password\":\"{password}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
          {}\n{}\n{}\n",
         ask("iris", &json("{\"features\":[5.1,3.5,1.4,0.2]}")),
         ask("sentiment", &json("{\"text\":\"what a wonderful day\"}")),

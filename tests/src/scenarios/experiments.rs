@@ -1,10 +1,11 @@
 //! Experiments, from the plan to the verdict.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::Role;
 use serde_json::{Value, json};
-use testkit::{Client, Method, Topology, scenarios, shared};
+use testkit::{Client, Method, Topology, scenarios, shared, until};
 
 use super::credentials::run;
 use super::routing::two_versions;
@@ -13,6 +14,8 @@ scenarios!(
     the_better_version_is_found_and_shipped,
     an_experiment_is_paused_resumed_and_broken_off,
     lost_units_make_a_report_invalid,
+    a_guardrail_of_outcomes_stops_what_sells_more,
+    a_shadow_of_the_control_takes_variance_away,
     experiments_of_a_layer_share_no_unit,
     what_is_wrong_with_a_plan_is_told_at_once,
     the_command_line_runs_an_experiment,
@@ -200,6 +203,74 @@ async fn lost_units_make_a_report_invalid(topology: Topology) {
     assert_eq!(said["sample_ratio"]["mismatch"], true, "{said}");
     assert!(said["sample_ratio"]["p_value"].as_f64().unwrap() < 0.001, "{said}");
     assert_eq!(said["recommendation"]["action"], "invalid", "{asked}: {said}");
+}
+
+/// What came of the units, said of each by its name.
+async fn tell_of_units(client: &Client, model: &str, said: &[(String, &str, f64)]) {
+    let item = |(unit, metric, value): &(String, &str, f64)| json!({"model": model, "unit": unit, "metric": metric, "value": value});
+    let items: Vec<Value> = said.iter().map(item).collect();
+    for some in items.chunks(500) {
+        client.post("/api/v1/feedback", &json!({"items": some})).await.expect_status(202);
+    }
+}
+
+async fn a_guardrail_of_outcomes_stops_what_sells_more(topology: Topology) {
+    let client = two_versions(shared(topology).await, "exp-harm").await;
+    let mut plan = plan("exp-harm");
+    plan["guardrails"] = json!([{"margin": 0.05, "metric": {"name": "complained", "better": "lower",
+        "of": {"measure": "named", "metric": "complained"}}}]);
+    let id = started(&client, &plan).await;
+    let answers = ask(&client, "exp-harm", 400).await;
+    let mut said = Vec::new();
+    for (number, (version, _)) in answers.iter().enumerate() {
+        let (bought, complained) =
+            if version == "2" { (number % 5 < 3, number % 5 < 2) } else { (number % 5 < 1, false) };
+        let unit = format!("user-{number}");
+        said.push((unit.clone(), "bought", f64::from(u8::from(bought))));
+        said.push((unit, "complained", f64::from(u8::from(complained))));
+    }
+    tell_of_units(&client, "exp-harm", &said).await;
+    let report = report(&client, &id).await;
+    let metrics = report["metrics"].as_array().unwrap();
+    let of = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap();
+    assert!(of("bought")["comparisons"][0]["lower"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(of("complained")["comparisons"][0]["guardrail"], "lost", "{report}");
+    let advice = &report["recommendation"];
+    assert_eq!((&advice["action"], &advice["version"]), (&json!("roll_back"), &json!("2")));
+    assert!(advice["reason"].as_str().unwrap().contains("`complained`"), "{advice}");
+}
+
+async fn a_shadow_of_the_control_takes_variance_away(topology: Topology) {
+    let client = two_versions(shared(topology).await, "exp-cuped").await;
+    let mut plan = plan("exp-cuped");
+    plan["cuped"] = json!(true);
+    plan["guardrails"] = json!([]);
+    let id = started(&client, &plan).await;
+    let route = json!({"arms": [{"version": "1", "weight": 1}],
+        "shadows": [{"version": "1", "share": 1}]});
+    client.put("/api/v1/models/exp-cuped/route", &route).await.expect_status(200);
+    // Flowers that the control is sure of, and flowers that it is not: the sure ones earn more.
+    let mut said = Vec::new();
+    for number in 0..400 {
+        let unit = format!("user-{number}");
+        let sure = number % 2 == 0;
+        let features = if sure { [5.1, 3.5, 1.4, 0.2] } else { [6.0, 2.7, 5.0, 1.65] };
+        let body = json!({"features": features, "unit": unit});
+        let answer = client.predict("exp-cuped", &body).await.expect_status(200).json();
+        let effect = if answer["model_version"] == "2" { 1.0 } else { 0.0 };
+        let earned = if sure { 10.0 } else { 1.0 } + effect + f64::from(number % 7) / 7.0;
+        said.push((unit, "bought", earned));
+    }
+    tell_of_units(&client, "exp-cuped", &said).await;
+    let compared = || async {
+        let report = report(&client, &id).await;
+        let compared = report["metrics"][0]["comparisons"][0].clone();
+        (compared["variance_saved"].as_f64()? > 0.9).then_some(compared)
+    };
+    let compared =
+        until("the shadow's answers take variance away", Duration::from_secs(30), compared).await;
+    assert!((compared["difference"].as_f64().unwrap() - 1.0).abs() < 0.2, "{compared}");
+    assert!(compared["lower"].as_f64().unwrap() > 0.0, "{compared}");
 }
 
 async fn experiments_of_a_layer_share_no_unit(topology: Topology) {

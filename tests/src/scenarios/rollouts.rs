@@ -168,7 +168,7 @@ async fn is_blocked(client: &Client) {
     assert!(route["rollout"].is_null(), "{route:#}");
     let body = json!({"model": MODEL, "canary": "2"});
     let again = client.post("/api/v1/rollouts", &body).await;
-    again.expect_problem(409, "conflict", &["version 2 is blocked"]);
+    again.expect_problem(409, "conflict", &["version `2` of model `score` is blocked"]);
 }
 
 async fn a_canary_that_fails_every_tenth_request_is_taken_back(topology: Topology) {

@@ -229,7 +229,7 @@ async fn the_examples_of_the_page_work(topology: Topology) {
     for (command, body) in bodies {
         let mut words = command.split(' ');
         let method: Method = words.next().unwrap().parse().unwrap();
-        let path = words.next().unwrap().strip_prefix("$BASE").unwrap();
+        let path = words.next().unwrap().strip_prefix("$ENGINE_URL").unwrap();
         let path = path.replace("/iris/", "/targeting-page/");
         let answer = client.send(client.request(method, &path).json(&body)).await;
         answers.push(answer.expect_status(200).json());

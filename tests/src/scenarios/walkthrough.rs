@@ -52,7 +52,8 @@ fn steps(text: &str) -> Vec<(String, String)> {
     steps
 }
 
-fn blocks(text: &str) -> Vec<(String, String)> {
+/// The code blocks of a page, each with its kind.
+pub(super) fn blocks(text: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -68,8 +69,8 @@ async fn bash(root: &PathBuf, engine: &str, token: &str, command: String) -> Str
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", &command])
         .current_dir(root)
-        .env("ENGINE", engine)
-        .env("TOKEN", token)
+        .env("ENGINE_URL", engine)
+        .env("ENGINE_TOKEN", token)
         .env("PASSWORD", PASSWORD);
     let done = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
     let errors = String::from_utf8_lossy(&done.stderr);

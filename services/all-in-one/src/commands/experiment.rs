@@ -116,8 +116,9 @@ pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Re
             let query: Vec<_> =
                 model.iter().map(|model| ("model", model.as_str().to_owned())).collect();
             let list: ExperimentList = engine.get(AT, &query).await?;
-            return place
-                .print(&list, || table::of(&list.experiments.iter().map(row).collect::<Vec<_>>()));
+            return place.print(&list, || {
+                table::of(&FIRST, &list.experiments.iter().map(row).collect::<Vec<_>>())
+            });
         }
         ExperimentCommand::Show { id } => engine.get(&format!("{AT}/{id}"), &[]).await?,
         ExperimentCommand::Create { file } => {
@@ -156,7 +157,7 @@ pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Re
             return place.print(&answer, || what_if(&answer));
         }
     };
-    place.print(&done, || table::of(&[row(&done)]))
+    place.print(&done, || table::of(&FIRST, &[row(&done)]))
 }
 
 async fn act(engine: &Engine, id: &PlanId, what: &str, body: Value) -> anyhow::Result<Experiment> {
@@ -194,6 +195,9 @@ fn planned(arms: &[(VersionId, f64)]) -> Vec<Value> {
     arms.iter().map(|(version, weight)| json!({"version": version, "weight": weight})).collect()
 }
 
+/// The columns of [`row`] that come first.
+const FIRST: [&str; 5] = ["id", "name", "model", "state", "arms"];
+
 /// An experiment in a line.
 fn row(experiment: &Experiment) -> Value {
     let arm = |arm: &domain::route::Arm| {
@@ -226,7 +230,7 @@ fn in_words(report: &Report) -> String {
                 "requests": arm.requests, "outcomes": arm.outcomes})
         })
         .collect();
-    lines.push(table::of(&arms));
+    lines.push(table::of(&["version", "control", "share"], &arms));
     for metric in &report.metrics {
         let role = serde_json::to_value(metric.role).unwrap_or_default();
         let role = role.as_str().unwrap_or_default();
@@ -267,7 +271,8 @@ fn of_metric(metric: &MetricReport) -> String {
         }
         row
     };
-    table::of(&metric.arms.iter().map(row).collect::<Vec<_>>())
+    let first = ["version", "units", "mean", "difference", "interval"];
+    table::of(&first, &metric.arms.iter().map(row).collect::<Vec<_>>())
 }
 
 fn what_if(answer: &WhatIfAnswer) -> String {
@@ -290,7 +295,8 @@ fn what_if(answer: &WhatIfAnswer) -> String {
     )];
     match &answer.refused {
         Some(why) => lines.push(format!("no verdict: {why}")),
-        None => lines.push(table::of(&estimates.into_iter().map(row).collect::<Vec<_>>())),
+        None => lines
+            .push(table::of(&["estimator"], &estimates.into_iter().map(row).collect::<Vec<_>>())),
     }
     lines.join("\n")
 }

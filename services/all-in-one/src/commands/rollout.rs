@@ -190,7 +190,9 @@ fn list(place: &Place, rollouts: &RolloutList) -> anyhow::Result<()> {
             "canary_requests": view.canary_requests, "status": view.rollout.status,
         })
     };
-    println!("{}", table::of(&rollouts.rollouts.iter().map(row).collect::<Vec<_>>()));
+    let rows: Vec<_> = rollouts.rollouts.iter().map(row).collect();
+    let first = ["id", "model", "versions", "state", "share", "canary_requests"];
+    println!("{}", table::of(&first, &rows));
     Ok(())
 }
 
@@ -212,15 +214,16 @@ fn print(place: &Place, view: &RolloutView) -> anyhow::Result<()> {
         plain(&rollout.created_by),
         plain(&rollout.status)
     );
-    println!("{}\n", table::of(&view.guardrails.iter().map(guardrail).collect::<Vec<_>>()));
+    let rows: Vec<_> = view.guardrails.iter().map(guardrail).collect();
+    let first = ["guardrail", "canary", "baseline", "ratio_from", "to"];
+    println!("{}\n", table::of(&first, &rows));
     let moves = rollout.moves.iter().map(|step| {
-        let at = step.at.replace_nanosecond(0).unwrap_or(step.at).to_string();
         json!({
-            "at": at, "share": percent(step.share), "generation": step.generation,
+            "at": table::moment(step.at), "share": percent(step.share), "generation": step.generation,
             "by": step.by, "why": step.reason,
         })
     });
-    println!("{}", table::of(&moves.collect::<Vec<_>>()));
+    println!("{}", table::of(&["at", "share", "generation", "by"], &moves.collect::<Vec<_>>()));
     Ok(())
 }
 

@@ -177,7 +177,7 @@ pub async fn rollback(place: &Place, command: RollbackCommand) -> anyhow::Result
         ("took", format!("{:.1} ms", done.took_ms)),
     ];
     let rows: Vec<_> = rows.map(|(what, is)| json!({"a rollback": what, "is": is})).to_vec();
-    place.print(&done, || table::of(&rows))?;
+    place.print(&done, || table::of(&["a rollback"], &rows))?;
     if done.unconfirmed.is_empty() {
         return Ok(());
     }
@@ -191,10 +191,10 @@ fn at(model: &ModelName, what: &str) -> String {
 fn show(place: &Place, route: &Route) -> anyhow::Result<()> {
     place.print(route, || {
         let Route { model, generation, updated_by, updated_at, .. } = route;
-        let cause = cause(route);
+        let (cause, updated_at) = (cause(route), table::moment(*updated_at));
         format!(
             "{model}: generation {generation}, {cause} by {updated_by} at {updated_at}\n{}",
-            table::of(&parts(route))
+            table::of(&["part", "versions"], &parts(route))
         )
     })
 }
@@ -207,8 +207,8 @@ fn history(place: &Place, history: &History) -> anyhow::Result<()> {
             let route = &served.route;
             json!({
                 "generation": route.generation,
-                "from": route.updated_at.to_string(),
-                "until": served.until.map_or_else(|| "now".to_owned(), |until| until.to_string()),
+                "from": table::moment(route.updated_at),
+                "until": served.until.map_or_else(|| "now".to_owned(), table::moment),
                 "arms": arms(&route.arms),
                 "made": cause(route),
                 "by": route.updated_by,
@@ -216,7 +216,8 @@ fn history(place: &Place, history: &History) -> anyhow::Result<()> {
             })
         })
         .collect();
-    place.print(history, || table::of(&rows))
+    let first = ["generation", "from", "until", "arms", "made", "by"];
+    place.print(history, || table::of(&first, &rows))
 }
 
 fn explain(place: &Place, explained: &Explained) -> anyhow::Result<()> {
@@ -251,7 +252,8 @@ fn parts(route: &Route) -> Vec<Value> {
         rows.push(row("rollout", String::new(), rollout.to_string()));
     }
     for blocked in &route.blocked {
-        let note = format!("{} (by {} at {})", blocked.reason, blocked.by, blocked.at);
+        let at = table::moment(blocked.at);
+        let note = format!("{} (by {} at {at})", blocked.reason, blocked.by);
         rows.push(row("blocked", blocked.version.to_string(), note));
     }
     rows

@@ -1,10 +1,19 @@
 //! Answers as tables for people.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
-/// Rows as a table: a column for each member that any row has.
-pub(super) fn of(rows: &[Value]) -> String {
-    let mut names: Vec<&str> = Vec::new();
+/// A moment to the second, in UTC.
+pub(super) fn moment(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02}Z", at.date(), at.hour(), at.minute(), at.second())
+}
+
+/// Rows as a table: a column for each member that any row has, those named `first` in that order
+/// before the others.
+pub(super) fn of(first: &[&str], rows: &[Value]) -> String {
+    let there = |name: &&str| rows.iter().any(|row| row.get(name).is_some());
+    let mut names: Vec<&str> = first.iter().copied().filter(there).collect();
     for row in rows.iter().filter_map(Value::as_object) {
         for name in row.keys() {
             if !names.contains(&name.as_str()) {
@@ -51,7 +60,13 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [json!({"id": "a", "n": 12}), json!({"id": "long\u{1b}", "x": null})];
-        assert_eq!(of(&rows), "id    n   x\na     12  -\nlong  -   -");
-        assert_eq!(of(&[]), "none");
+        assert_eq!(of(&[], &rows), "id    n   x\na     12  -\nlong  -   -");
+        assert_eq!(of(&["x", "y", "id"], &rows), "x  id    n\n-  a     12\n-  long  -");
+        assert_eq!(of(&["id"], &[]), "none");
+    }
+
+    #[test]
+    fn moments_are_told_to_the_second() {
+        assert_eq!(moment(OffsetDateTime::UNIX_EPOCH), "1970-01-01 00:00:00Z");
     }
 }

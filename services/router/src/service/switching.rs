@@ -42,7 +42,7 @@ impl Service {
             }
             for version in route.standby.iter().map(|arm| arm.version) {
                 if let Some(blocked) = route.blocks(version) {
-                    return Err(refuses_blocked(route, blocked));
+                    return Err(refuses_blocked(&route.model, blocked));
                 }
                 if versions.get(&version) == Some(&false) {
                     return refused(format!(

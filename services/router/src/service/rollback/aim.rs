@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use contracts::{ApiError, ErrorCode};
 use domain::route::{Arm, BUCKETS, Blocked, Cause};
-use domain::{Route, VersionId};
+use domain::{ModelName, Route, VersionId};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::past::{Found, Past};
@@ -66,7 +67,7 @@ impl Choices<'_> {
             return Err(crate::table::unknown_version(model, version, known));
         };
         if let Some(blocked) = self.route.blocks(version) {
-            return Err(refuses_blocked(self.route, blocked));
+            return Err(refuses_blocked(&self.route.model, blocked));
         }
         if !enabled {
             let how = format!(
@@ -118,13 +119,13 @@ impl Choices<'_> {
 }
 
 /// The refusal to send requests to a blocked version.
-pub(in crate::service) fn refuses_blocked(route: &Route, blocked: &Blocked) -> ApiError {
+pub(in crate::service) fn refuses_blocked(model: &ModelName, blocked: &Blocked) -> ApiError {
     let Blocked { version, reason, by, at } = blocked;
-    let model = &route.model;
+    let at = at.replace_nanosecond(0).unwrap_or(*at).format(&Rfc3339).unwrap_or_default();
     ApiError::new(
         ErrorCode::Conflict,
         format!(
-            "version `{version}` of model `{model}` is blocked since {at} by `{by}` ({reason}): clear it with `DELETE /api/v1/models/{model}/blocks/{version}`, or name another"
+            "version `{version}` of model `{model}` is blocked since {at}, by `{by}`: {reason}. Name another, or, if it may serve again, clear it with `DELETE /api/v1/models/{model}/blocks/{version}`"
         ),
     )
 }

@@ -15,6 +15,7 @@ use crate::error::RouterError;
 use crate::rollouts::evidence::Evidence;
 use crate::rollouts::words::percent;
 use crate::rollouts::{arms, next_share, share};
+use crate::service::rollback::refuses_blocked;
 use crate::service::routes::Amendment;
 
 impl Service {
@@ -47,7 +48,7 @@ impl Service {
                 _ => {}
             }
             if let Some(blocked) = route.blocks(rollout.canary) {
-                return Err(is_blocked(blocked));
+                return Err(refuses_blocked(&rollout.model, blocked));
             }
             route.arms = arms(rollout.baseline, rollout.canary, share);
             route.segments = reassign(&route.segments, &route.arms);
@@ -106,7 +107,7 @@ impl Service {
             .amend_route(&rollout.model, amendment, |route| {
                 still_ours(rollout, route)?;
                 if let Some(blocked) = route.blocks(rollout.canary) {
-                    return Err(is_blocked(blocked));
+                    return Err(refuses_blocked(&rollout.model, blocked));
                 }
                 route.arms = arms(rollout.baseline, rollout.canary, 1.0);
                 route.arms.retain(|arm| arm.share_ppm > 0);
@@ -263,18 +264,5 @@ pub(super) fn another_runs(id: &domain::PlanId) -> ApiError {
     ApiError::new(
         ErrorCode::Conflict,
         format!("rollout `{id}` of the model is not over: promote it or abort it first"),
-    )
-}
-
-pub(super) fn is_blocked(blocked: &Blocked) -> ApiError {
-    ApiError::new(
-        ErrorCode::Conflict,
-        format!(
-            "version {} is blocked since {} by `{}` ({}): clear it first if it is good after all",
-            blocked.version,
-            blocked.at.date(),
-            blocked.by,
-            blocked.reason
-        ),
     )
 }

@@ -5,12 +5,13 @@ use contracts::{ApiError, Call, ErrorCode};
 use domain::rollout::{Guardrail, Rollout, RolloutPlan, RolloutState};
 use domain::{ModelName, Plan, PlanId, PlanKind, Role, VersionId};
 
-use super::moving::{another_runs, is_blocked};
+use super::moving::another_runs;
 use super::{Decided, Service, name_of, view};
 use crate::error::RouterError;
 use crate::rollouts::evidence::Evidence;
 use crate::rollouts::plan;
 use crate::service::FLUSH_LIMIT;
+use crate::service::rollback::refuses_blocked;
 use crate::table::unknown_version;
 
 /// The longest reason, characters.
@@ -132,7 +133,7 @@ impl Service {
             return Err(another_runs(&ramp.id));
         }
         if let Some(blocked) = route.blocks(*canary) {
-            return Err(is_blocked(blocked));
+            return Err(refuses_blocked(model, blocked));
         }
         if let Some(trial) = route.trials.first() {
             return conflict(format!(

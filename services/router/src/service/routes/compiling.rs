@@ -1,16 +1,17 @@
 //! What a person asks of a route, checked as a whole and made the route.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::pointer::step;
 use contracts::router::{NewArm, NewRoute, NewRule};
-use contracts::{ApiError, ErrorCode, Faults};
+use contracts::{ApiError, Faults};
 use domain::route::{Arm, HashKind, Shadow};
 use domain::targeting::{Audience, Fallback, Rule};
 use domain::{ModelName, Route, Version, VersionId};
 
 use super::conditions::{Conditions, check_name};
 use crate::assignment::{reassign, shares};
+use crate::service::rollback::refuses_blocked;
 use crate::settings::RouteSettings;
 
 /// The greatest weight: a sum of as many as a route may have stays exact enough.
@@ -42,7 +43,10 @@ impl Compiler<'_> {
             standby => self.arms(standby, "#/standby", &mut faults),
         };
         self.check_audiences(&wanted.audiences, &mut faults);
-        self.check_shadows(&wanted.shadows, &arms, &mut faults);
+        let others = rules.iter().flat_map(|rule| &rule.arms);
+        let others = others.chain(route.trials.iter().flat_map(|trial| &trial.arms));
+        let answering: BTreeSet<_> = arms.iter().chain(others).map(|arm| arm.version).collect();
+        self.check_shadows(&wanted.shadows, &answering, &mut faults);
         self.check_fallback(&wanted.fallback, &mut faults);
         let hash = self.hash(wanted.hash, &mut faults);
         faults.check()?;
@@ -167,7 +171,12 @@ impl Compiler<'_> {
         }
     }
 
-    fn check_shadows(&self, shadows: &[Shadow], arms: &[Arm], faults: &mut Faults) {
+    fn check_shadows(
+        &self,
+        shadows: &[Shadow],
+        answering: &BTreeSet<VersionId>,
+        faults: &mut Faults,
+    ) {
         let most = self.limits.max_shadows;
         if shadows.len() > most {
             let detail = format!(
@@ -182,8 +191,8 @@ impl Compiler<'_> {
             if shadows.iter().take(index).any(|earlier| earlier.version == shadow.version) {
                 faults.add(&place, format!("version `{}` is named twice", shadow.version));
             }
-            if matches!(arms, [only] if only.version == shadow.version) {
-                faults.add(&place, "would be compared with itself: it is the only arm");
+            if answering.iter().eq([&shadow.version]) {
+                faults.add(&place, "would be compared with itself: no other version answers");
             }
             if !(0.0..=1.0).contains(&shadow.share) {
                 let detail = format!("must be 0 to 1, got `{:e}`", shadow.share);
@@ -259,15 +268,6 @@ pub(in crate::service) fn refuse_blocked(route: &Route) -> Result<(), ApiError> 
     let arms = arms.chain(route.trials.iter().flat_map(|trial| &trial.arms));
     let arms = arms.chain(&route.standby).filter(|arm| arm.share_ppm > 0);
     let versions = arms.map(|arm| arm.version).chain(route.fallback.versions.iter().copied());
-    let Some(blocked) = versions.into_iter().find_map(|version| route.blocks(version)) else {
-        return Ok(());
-    };
-    let (model, version) = (&route.model, blocked.version);
-    Err(ApiError::new(
-        ErrorCode::Conflict,
-        format!(
-            "version `{version}` of model `{model}` is blocked since {}, by `{}`: {}. When it may serve again, clear it with `DELETE /api/v1/models/{model}/blocks/{version}`",
-            blocked.at, blocked.by, blocked.reason
-        ),
-    ))
+    let blocked = versions.into_iter().find_map(|version| route.blocks(version));
+    blocked.map_or(Ok(()), |blocked| Err(refuses_blocked(&route.model, blocked)))
 }
