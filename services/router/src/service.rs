@@ -63,7 +63,6 @@ use rollouts::Rolling;
 
 pub(crate) use policy::not_shown;
 pub(crate) use rollback::KnownPast;
-pub(crate) use rollouts::begin_counters;
 
 /// Who may read of models: every person who is signed in.
 const READERS: &[Role] = &[Role::Client, Role::Analyst];
@@ -432,4 +431,11 @@ fn new_seed() -> u64 {
     // Without it they would be drawn just as evenly.
     let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes)
+}
+
+/// Makes the counters of what happens to a model known before they count: what rises from nothing at
+/// all is no rise to Prometheus.
+pub(crate) fn begin_counters(model: &ModelName) {
+    rollouts::begin_counters(model);
+    rollback::begin_counters(model);
 }

@@ -169,6 +169,14 @@ impl Service {
     }
 }
 
+/// Makes the counters of a model's rollbacks known before they count.
+pub(super) fn begin_counters(model: &ModelName) {
+    for outcome in ["done", "unconfirmed", "unstored", "refused"] {
+        let labels = [label("model", model.to_string()), label("outcome", outcome)];
+        metrics().rollbacks.add(0, &labels);
+    }
+}
+
 fn outcome(answer: &RolledBack) -> &'static str {
     match answer {
         RolledBack { stored: false, .. } => "unstored",

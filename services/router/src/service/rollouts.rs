@@ -198,7 +198,7 @@ fn view(mut rollout: Rollout) -> RolloutView {
 }
 
 /// Makes the counters of a model's rollouts known before they count.
-pub(crate) fn begin_counters(model: &ModelName) {
+pub(super) fn begin_counters(model: &ModelName) {
     for what in Decided::ALL {
         let labels = [label("model", model.to_string()), label("decision", what.as_str())];
         metrics().rollout_decisions.add(0, &labels);
