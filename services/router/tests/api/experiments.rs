@@ -339,6 +339,29 @@ async fn a_report_is_the_same_after_late_and_repeated_feedback_and_a_restart() {
     assert_eq!(lasting(test.report(&draft.id).await), report, "a restart changes nothing");
 }
 
+/// `AT_LENGTH=1 cargo test --release -p router --test api -- --nocapture a_long_log` reads half a
+/// million.
+#[tokio::test]
+async fn a_long_log_is_read_whole() {
+    let test = with_versions(2).await;
+    let draft = test.create(plan("many")).await.unwrap();
+    let experiment = test.act(&draft.id, json!({"action": "start"})).await.unwrap();
+    let most = if std::env::var_os("AT_LENGTH").is_some() { 250_000 } else { 5001 };
+    let feedback = log_of(&test, &experiment, &[(1, most, most / 4), (2, most, most / 3)]).await;
+    let store = test.documents().await.feedback;
+    for some in feedback.chunks(10_000) {
+        store.add_all(some, &HashMap::new()).await.unwrap();
+    }
+    let began = std::time::Instant::now();
+    let report = test.report(&draft.id).await;
+    eprintln!("a look at {} requests took {:.2?}", 2 * most, began.elapsed());
+    for arm in &report.arms {
+        assert_eq!((arm.units, arm.outcomes), (u64::from(most), u64::from(most)));
+    }
+    let difference = report.metrics[0].comparisons[0].difference.unwrap();
+    assert!((difference - 1.0 / 12.0).abs() < 0.001, "{difference}");
+}
+
 #[tokio::test]
 async fn looks_are_made_by_themselves_and_a_trial_that_is_gone_pauses_its_experiment() {
     let folder = tempfile::tempdir().unwrap();
