@@ -438,4 +438,5 @@ fn new_seed() -> u64 {
 pub(crate) fn begin_counters(model: &ModelName) {
     rollouts::begin_counters(model);
     rollback::begin_counters(model);
+    standing_in::begin_counters(model);
 }

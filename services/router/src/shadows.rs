@@ -19,6 +19,7 @@ use domain::{ModelName, PredictionId, Version, VersionId};
 use runtime::telemetry::{label, metrics};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::assignment::bucket;
@@ -122,6 +123,8 @@ impl Service {
         let mut asked = JoinSet::new();
         let mut compared: Vec<ShadowRecord> = Vec::new();
         let mut keep = tokio::time::interval(KEEP_EVERY);
+        // After a quiet time it is due once, not once for each time that was missed.
+        keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,

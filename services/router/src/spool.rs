@@ -164,9 +164,10 @@ impl Spool {
         writer.length += size;
         writer.total += size;
         writer.starved = false;
+        // Counted before the shipper can read it.
+        self.appended.fetch_add(1, Ordering::Relaxed);
         drop(writer);
-        let appended = self.appended.fetch_add(1, Ordering::Relaxed) + 1;
-        if appended - *self.shipped.borrow() >= self.settings.batch.get() as u64 {
+        if self.pending() >= self.settings.batch.get() as u64 {
             self.wake.notify_one();
         }
         Ok(())

@@ -127,6 +127,13 @@ pub fn compare(
             stratified(&cells.iter().map(epoch).collect::<Vec<_>>(), plan)
         }
     };
+    if !matches!(method, Method::DesignBased(_)) {
+        // Where one of the two has no rows the other's would weigh what nothing is compared with.
+        let both = |arms: &Vec<Moments>| {
+            cell(arms, sample.control).count >= 2 && cell(arms, treatment).count >= 2
+        };
+        cells.retain(both);
+    }
     Compared {
         difference,
         control: over_strata(&cells, sample.control),

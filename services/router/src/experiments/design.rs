@@ -211,10 +211,11 @@ fn check_allocation(design: &Design, limits: &Limits, faults: &mut Faults) {
         return;
     };
     let of = |field: &str| format!("#/allocation/{field}");
-    let least = limits.least_epoch_s;
-    if *epoch_s < least {
-        let detail =
-            format!("must be {least} or more (`router.experiments.min_epoch_s`), got `{epoch_s}`");
+    let (least, most) = (limits.least_epoch_s, limits.runtime_s);
+    if !(least..=most).contains(epoch_s) {
+        let detail = format!(
+            "must be {least} to {most} (`router.experiments.min_epoch_s` and `.max_runtime_s`), got `{epoch_s}`"
+        );
         faults.add(of("epoch_s"), detail);
     }
     if *minimum_outcomes < 2 {

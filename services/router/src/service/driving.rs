@@ -1,8 +1,11 @@
 //! What goes on by itself: one router of all drives the rollouts and experiments. If it dies, another
 //! goes on from where it was: all of its state is in the store.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use contracts::ApiError;
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Service;
@@ -45,4 +48,15 @@ impl Service {
             self.deps.relational.plans.lease(name, &self.id, now, now).await.ok();
         }
     }
+}
+
+/// Does a part of the work on one plan. A panic in it ends that part alone: the others, and later
+/// looks, go on.
+pub(super) async fn survived<E: From<ApiError>>(
+    part: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
+    AssertUnwindSafe(part).catch_unwind().await.unwrap_or_else(|_panic| {
+        // What it said is in the log already.
+        Err(ApiError::internal().into())
+    })
 }

@@ -93,8 +93,10 @@ impl Service {
         self.store_pending(model).await?;
         for attempt in 1.. {
             let mut route = self.route_in_store(model).await?;
+            let (before, at) = (route.serving(), route.updated_at);
             edit(&mut route)?;
-            for version in route.serving() {
+            // What serves already is kept loaded; that one of it cannot be must not hold up the others.
+            for version in route.serving().into_iter().filter(|new| !before.contains(new)) {
                 if let Some(version) = versions.iter().find(|known| known.version == version) {
                     self.fleet.load(version).await?;
                 }
@@ -103,7 +105,7 @@ impl Service {
             route.cause = amendment.cause;
             amendment.reason.clone_into(&mut route.reason);
             amendment.by.clone_into(&mut route.updated_by);
-            route.updated_at = self.deps.clock.now();
+            route.updated_at = self.deps.clock.now().max(at);
             match self.deps.relational.routes.put_route(route.clone()).await {
                 Ok(()) => {
                     self.changed().await?;
@@ -148,7 +150,7 @@ impl Service {
                     generation: route.generation + 1,
                     cause: Cause::Put,
                     updated_by: by.to_owned(),
-                    updated_at: now,
+                    updated_at: now.max(route.updated_at),
                     ..route.clone()
                 },
                 None => Route::first(model.clone(), Vec::new(), Vec::new(), new_salt()?, by, now),

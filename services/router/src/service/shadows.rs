@@ -6,6 +6,7 @@ use contracts::inference::{Answered, CacheUse};
 use contracts::router::{ShadowQuery, ShadowReport};
 use contracts::{ApiError, Call};
 use domain::Role;
+use time::OffsetDateTime;
 
 use super::Service;
 use super::answering::Asking;
@@ -41,7 +42,12 @@ impl Service {
         call.require_model(&query.model)?;
         self.existing_model(&query.model).await?;
         let settings = &self.settings.shadows;
-        let since = self.deps.clock.now() - Duration::from_secs(query.window_s);
+        if query.window_s == 0 {
+            return Err(ApiError::at("#/window_s", "must be 1 or more"));
+        }
+        let window = time::Duration::try_from(Duration::from_secs(query.window_s)).ok();
+        let since = window.and_then(|window| self.deps.clock.now().checked_sub(window));
+        let since = since.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let shadows = &self.deps.documents.shadows;
         let records = shadows
             .compared(&query.model, query.version, since, settings.max_reported)

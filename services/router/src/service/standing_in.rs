@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use contracts::inference::Answered;
 use contracts::{Call, Deadline, ErrorCode, Framed};
-use domain::VersionId;
 use domain::prediction::{Degraded, Reason, StandIn};
 use domain::targeting::Fallback;
+use domain::{ModelName, VersionId};
 use runtime::telemetry::{label, metrics};
 
 use super::Service;
@@ -56,8 +56,7 @@ impl Service {
         }
         let StoodIn { by, version, answer } = found?;
         let target = &asking.request.meta.target;
-        let labels = [label("model", target.model.to_string()), label("by", by.as_str())];
-        metrics().degraded_answers.add(1, &labels);
+        count(&target.model, by, 1);
         let prediction = asking.request.meta.prediction_id;
         tracing::warn!(
             prediction.id = %prediction,
@@ -129,4 +128,16 @@ fn fallback_of<'a>(asking: &Asking<'a>) -> Option<&'a Fallback> {
 
 fn due_in(call: &Call, time: Duration) -> Call {
     Call { deadline: Deadline::after(time), ..call.clone() }
+}
+
+/// Makes the counters of a model's degraded answers known before they count.
+pub(super) fn begin_counters(model: &ModelName) {
+    for by in [StandIn::Version, StandIn::LastGood, StandIn::Default] {
+        count(model, by, 0);
+    }
+}
+
+fn count(model: &ModelName, by: StandIn, count: u64) {
+    let labels = [label("model", model.to_string()), label("by", by.as_str())];
+    metrics().degraded_answers.add(count, &labels);
 }

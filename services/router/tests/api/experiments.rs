@@ -341,6 +341,7 @@ async fn a_report_is_the_same_after_late_and_repeated_feedback_and_a_restart() {
 
 /// `AT_LENGTH=1 cargo test --release -p router --test api -- --nocapture a_long_log` reads half a
 /// million.
+#[expect(clippy::print_stderr, reason = "the figures are for who runs it")]
 #[tokio::test]
 async fn a_long_log_is_read_whole() {
     let test = with_versions(2).await;

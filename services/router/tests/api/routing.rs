@@ -165,7 +165,6 @@ async fn a_route_with_faults_points_at_each_of_them_at_once() {
         "#/standby",
         "#/audiences/empty",
         "#/audiences/staff/when/0/audience",
-        "#/shadows/0/version",
         "#/shadows/1/share",
         "#/shadows/2/version",
         "#/fallback/versions/0",

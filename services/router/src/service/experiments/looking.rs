@@ -23,6 +23,7 @@ use super::{Service, keep_least};
 use crate::assignment::shares;
 use crate::error::RouterError;
 use crate::experiments::{Sample, bandit, looks};
+use crate::service::driving::survived;
 
 /// The lease of whoever looks.
 const LEASE: &str = "experiments";
@@ -69,7 +70,8 @@ impl Service {
             }
             let began = Instant::now();
             let id = experiment.id.clone();
-            if let Err(error) = Box::pin(self.look_at(looking, experiment)).await {
+            let look = survived(Box::pin(self.look_at(looking, experiment))).await;
+            if let Err(error) = look {
                 tracing::warn!(%error, experiment = %id, "an experiment was not looked at");
             }
             let pause = Duration::from_secs(self.settings.experiments.look_s);
@@ -125,8 +127,7 @@ impl Service {
             return Ok(());
         };
         let Some(last) = experiment.epochs.last() else { return Ok(()) };
-        let length = Duration::from_secs(*epoch_s);
-        if self.deps.clock.now() < last.from + length {
+        if self.deps.clock.now() - last.from < Duration::from_secs(*epoch_s) {
             return Ok(());
         }
         let Some(next) = bandit::next_weights(&experiment.design, sample) else { return Ok(()) };
@@ -198,6 +199,7 @@ impl Service {
             Odd::Gone => {
                 let after = self
                     .revise(&experiment.id, |experiment| {
+                        guard(experiment, &[ExperimentState::Running], "paused")?;
                         experiment.state = ExperimentState::Paused;
                         Ok(())
                     })
@@ -215,6 +217,7 @@ impl Service {
                 };
                 let from = route.updated_at;
                 let revised = self.revise(&experiment.id, |experiment| {
+                    guard(experiment, &[ExperimentState::Running], "brought up to the route")?;
                     experiment.arms.clone_from(&trial.arms);
                     experiment.segments.clone_from(&trial.segments);
                     let reason = "as the route has it";

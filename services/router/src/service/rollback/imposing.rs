@@ -86,6 +86,9 @@ impl Service {
             }
         }
         self.put_here(&route);
+        if !stored {
+            self.back.pending.keep(&route).await;
+        }
         let imposed = self.impose_on_others(&route, stored).await;
         (route, imposed)
     }

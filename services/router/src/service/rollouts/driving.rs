@@ -11,6 +11,7 @@ use super::{Decided, Service};
 use crate::error::RouterError;
 use crate::rollouts::evidence::Evidence;
 use crate::rollouts::verdict::{Notice, Patience, Verdict, judge, stay};
+use crate::service::driving::survived;
 
 /// Batches taken in at once.
 const BATCHES: u32 = 1_000;
@@ -33,7 +34,7 @@ impl Service {
             let Plan::Rollout(rollout) = plan else { continue };
             open.push(rollout.id.clone());
             let (id, model) = (rollout.id.clone(), rollout.model.clone());
-            match self.drive_rollout(*rollout).await {
+            match survived(self.drive_rollout(*rollout)).await {
                 // Somebody else changed it: the next look sees what came of it.
                 Ok(()) | Err(Failed::Overtaken) => {}
                 Err(Failed::Error(error)) => {
@@ -64,7 +65,10 @@ impl Service {
         }
         let was = rollout.status.clone();
         let notice = note(&mut rollout, &mut evidence, &verdict);
-        if !waiting.is_empty() || judged_feedback || notice.is_some() || rollout.status != was {
+        // Before a step the rollout is written in any case: who paused it meanwhile comes first.
+        let goes_on = matches!(verdict, Verdict::GoOn { .. });
+        let is_new = goes_on || notice.is_some() || rollout.status != was;
+        if is_new || judged_feedback || !waiting.is_empty() {
             let ids: Vec<String> = waiting.into_iter().map(|batch| batch.id).collect();
             rollout.evidence = serde_json::to_value(&evidence).unwrap_or_default();
             rollout.revision += 1;

@@ -42,6 +42,8 @@ impl Service {
         self.amend_route(&rollout.model, amendment, |route| {
             match &route.rollout {
                 Some(other) if other.id != rollout.id => return Err(another_runs(&other.id)),
+                // A driver that was held up must not put an older step back.
+                Some(own) if own.step + 1 != rollout.step => return Err(changed(rollout)),
                 // The first step is put where there is no rollout, the others where this one is.
                 None if rollout.step > 0 => return Err(changed(rollout)),
                 None if route.whole() != Some(rollout.baseline) => return Err(changed(rollout)),
