@@ -148,7 +148,7 @@ impl Default for RolloutPlan {
             alpha: 0.01,
             tolerated_ratio: 1.0,
             minimum_excess: 0.001,
-            guardrails: vec![Guardrail::Errors],
+            guardrails: vec![Guardrail::Errors {}],
             minimum_step_s: 300,
             warm_up_requests: 100,
             warm_up_s: 30,
@@ -164,7 +164,8 @@ impl Default for RolloutPlan {
 #[serde(tag = "guardrail", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Guardrail {
     /// The version failed to answer: a fault of its own or a time-out, not of the request.
-    Errors,
+    // With braces, as serde lets unknown members of others pass.
+    Errors {},
     /// The answer took longer.
     Slow {
         /// Milliseconds. Left out: the baseline's 99th percentile over the hour before the start.
@@ -177,9 +178,9 @@ pub enum Guardrail {
         below: f64,
     },
     /// Something else had to answer, or nothing did.
-    Degraded,
+    Degraded {},
     /// A rule of the output found something.
-    OutputRule,
+    OutputRule {},
     /// Feedback gave this metric a value of `at_most` or less.
     Feedback {
         /// The metric's name in feedback, or `value`.
@@ -201,11 +202,11 @@ impl Guardrail {
     /// Its name in reports and metrics.
     pub fn name(&self) -> String {
         match self {
-            Self::Errors => "errors".to_owned(),
+            Self::Errors {} => "errors".to_owned(),
             Self::Slow { .. } => "slow".to_owned(),
             Self::LowConfidence { .. } => "low_confidence".to_owned(),
-            Self::Degraded => "degraded".to_owned(),
-            Self::OutputRule => "output_rule".to_owned(),
+            Self::Degraded {} => "degraded".to_owned(),
+            Self::OutputRule {} => "output_rule".to_owned(),
             Self::Feedback { metric, .. } => format!("feedback:{metric}"),
         }
     }

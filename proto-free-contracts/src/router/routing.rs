@@ -169,6 +169,10 @@ pub struct RolledBack {
     pub stored: bool,
     /// What it ended: rollouts and experiments.
     pub ended: Vec<PlanId>,
+    /// Whether another rollback had done it a moment before (`router.rollback.repeat_s`), so that this
+    /// one changed nothing. Name the version in `to` to go further back.
+    #[serde(default)]
+    pub repeated: bool,
     /// From the call to this answer, milliseconds.
     pub took_ms: f64,
 }

@@ -223,8 +223,8 @@ impl Judged<'_> {
             return None;
         }
         match (guardrail, outcome) {
-            (Guardrail::Errors, Ending::Answered { degraded, .. }) => Some(degraded),
-            (Guardrail::Errors, Ending::Failed(error)) => Some(!is_withheld(error)),
+            (Guardrail::Errors {}, Ending::Answered { degraded, .. }) => Some(degraded),
+            (Guardrail::Errors {}, Ending::Failed(error)) => Some(!is_withheld(error)),
             (Guardrail::Slow { .. }, _) if cold => None,
             (Guardrail::Slow { over_ms }, Ending::Answered { latency, .. }) => {
                 over_ms.map(|most| latency.as_secs_f64() * 1e3 > most)
@@ -239,12 +239,12 @@ impl Judged<'_> {
                 let confidence = answer.confidence.filter(|_| !degraded);
                 confidence.map(|confidence| confidence < *below)
             }
-            (Guardrail::Degraded, Ending::Answered { degraded, .. }) => Some(degraded),
-            (Guardrail::Degraded, Ending::Failed(error)) => Some(!is_withheld(error)),
-            (Guardrail::OutputRule, Ending::Answered { answer, degraded, .. }) => {
+            (Guardrail::Degraded {}, Ending::Answered { degraded, .. }) => Some(degraded),
+            (Guardrail::Degraded {}, Ending::Failed(error)) => Some(!is_withheld(error)),
+            (Guardrail::OutputRule {}, Ending::Answered { answer, degraded, .. }) => {
                 (!degraded).then_some(answer.output_rule)
             }
-            (Guardrail::OutputRule, Ending::Failed(error)) => is_withheld(error).then_some(true),
+            (Guardrail::OutputRule {}, Ending::Failed(error)) => is_withheld(error).then_some(true),
             _ => None,
         }
     }

@@ -36,6 +36,8 @@ pub struct Bus {
     store: Arc<dyn Events>,
     clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Event>>,
+    /// Held by whoever stores some.
+    storing: tokio::sync::Mutex<()>,
     /// That there is something to store.
     added: Notify,
     /// That there may be something to deliver.
@@ -53,8 +55,9 @@ impl Bus {
         for outcome in ["delivered", "failed", "dead"] {
             counters.webhook_deliveries.add(0, &[label("outcome", outcome)]);
         }
-        let (waiting, added, due) = (Mutex::default(), Notify::new(), Notify::new());
-        Self { settings, store, clock, waiting, added, due }
+        let (waiting, storing) = (Mutex::default(), tokio::sync::Mutex::default());
+        let (added, due) = (Notify::new(), Notify::new());
+        Self { settings, store, clock, waiting, storing, added, due }
     }
 
     /// An event of now, to be filled in: what it is about, why, and more.
@@ -134,8 +137,14 @@ impl Bus {
         }
     }
 
+    /// Stores what waits, for tasks that may outlive [`Bus::write`] when the router stops.
+    pub(crate) async fn write_rest(&self) {
+        while let Ok(1..) = self.store_some().await {}
+    }
+
     /// Stores the first ones that wait; returns how many.
     async fn store_some(&self) -> Result<usize, StoreError> {
+        let _alone = self.storing.lock().await;
         let batch: Vec<Event> = self.lock().iter().take(BATCH).cloned().collect();
         if batch.is_empty() {
             return Ok(0);

@@ -124,6 +124,7 @@ pub struct RolloutSettings {
     pub max_guardrails: usize,
     pub max_gates: usize,
     pub max_feedback_s: u64,
+    pub settled_s: u64,
     pub max_units: usize,
     pub max_counted_units: usize,
     pub silent_flushes: u32,
@@ -195,6 +196,7 @@ pub struct ExperimentSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackSettings {
+    pub repeat_s: u64,
     pub store_timeout_ms: u64,
     pub retry_ms: u64,
     pub history: u32,

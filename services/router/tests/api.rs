@@ -60,6 +60,7 @@ fn settings(folder: &TempDir) -> Settings {
     settings.resolve(folder.path());
     (settings.plans.tick_ms, settings.plans.flush_ms) = (20, 20);
     settings.rollouts.gate_interval_ms = 20;
+    settings.rollouts.settled_s = 1;
     settings.rollouts.silence_limit_s = 1;
     settings.rollouts.baseline_least_records = 50;
     settings

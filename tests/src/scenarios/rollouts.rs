@@ -91,6 +91,7 @@ fn setup(topology: Topology) -> Setup {
     setup.set("ENGINE__ROUTER__PLANS__FLUSH_MS", "200");
     setup.set("ENGINE__ROUTER__PLANS__LEASE_MS", "1500");
     setup.set("ENGINE__ROUTER__ROLLOUTS__GATE_INTERVAL_MS", "200");
+    setup.set("ENGINE__ROUTER__ROLLOUTS__SETTLED_S", "2");
     setup.set("ENGINE__ROUTER__ROLLOUTS__BASELINE_LEAST_RECORDS", "200");
     setup.set("ENGINE__ROUTER__OUTBOUND__ALLOW", "127.0.0.1");
     // A slow model is slow, not hung.

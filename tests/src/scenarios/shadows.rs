@@ -102,17 +102,17 @@ async fn a_shadow_delays_nobody(topology: Topology) {
             times.push(latencies(&client).await);
         }
     }
-    let quantile = |rounds: &[Vec<Duration>], quantile: f64| {
-        let of = |round: &Vec<Duration>| round[(round.len() as f64 * quantile) as usize];
+    let quantile = |rounds: &[Vec<Duration>], percent: usize| {
+        let of = |round: &Vec<Duration>| round[round.len() * percent / 100];
         let mut all: Vec<Duration> = rounds.iter().map(of).collect();
         all.sort_unstable();
         all
     };
-    for share in [0.5, 0.99] {
-        let (without, with) = (quantile(&without, share), quantile(&with, share));
+    for percent in [50, 99] {
+        let (without, with) = (quantile(&without, percent), quantile(&with, percent));
         let middle = rounds / 2;
         eprintln!(
-            "{topology:?}: quantile {share}, median (least to most) of {rounds} rounds: \
+            "{topology:?}: p{percent}, median (least to most) of {rounds} rounds: \
              without a shadow {:.2?} ({:.2?} to {:.2?}), with one {:.2?} ({:.2?} to {:.2?})",
             without[middle],
             without[0],
@@ -121,7 +121,7 @@ async fn a_shadow_delays_nobody(topology: Topology) {
             with[0],
             with[rounds - 1],
         );
-        assert!(with[middle] < without[rounds - 1].mul_f64(1.25), "quantile {share}");
+        assert!(with[middle] < without[rounds - 1].mul_f64(1.25), "p{percent}");
     }
     let report = report(&client, "iris").await;
     let seen = report["compared"].as_u64().unwrap() + report["dropped"].as_u64().unwrap();

@@ -35,6 +35,7 @@ pub(crate) async fn deliver(bus: Arc<Bus>, outbound: Arc<dyn Outbound>, stop: Ca
     loop {
         let stopping = stop.is_cancelled();
         if stopping && under_way.is_empty() {
+            bus.write_rest().await;
             return;
         }
         let free = most.saturating_sub(under_way.len());

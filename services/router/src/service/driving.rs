@@ -30,6 +30,7 @@ impl Service {
             self.drive_rollouts().await;
         }
         self.give_lease_back(LEASE).await;
+        self.bus.write_rest().await;
     }
 
     pub(super) async fn has_lease(&self, name: &str) -> bool {

@@ -7,8 +7,8 @@ use contracts::router::{
 use contracts::{ApiError, Call, Done, ErrorCode, Faults};
 use domain::event::kinds;
 use domain::{
-    Delivery, DeliveryFilter, DeliveryId, DeliveryState, Event, EventKind, ModelName, Principal,
-    Role, Webhook, WebhookId, WebhookSecret,
+    Delivery, DeliveryFilter, DeliveryId, DeliveryState, Event, EventKind, KindPattern, ModelName,
+    Principal, Role, Webhook, WebhookId, WebhookSecret,
 };
 use serde_json::{Value, json};
 
@@ -36,6 +36,22 @@ fn kind_of(action: &'static str) -> &'static str {
         "policy.put" => "policy.changed",
         other => other,
     }
+}
+
+fn no_such_kind(kind: &KindPattern) -> String {
+    let kind = kind.as_str();
+    format!(
+        "`{kind}` is no kind of event, nor a group of them with a dot at its end, such as `route.`"
+    )
+}
+
+/// Whether it is a kind of event, or a group of kinds.
+fn is_known(kind: &str) -> bool {
+    let fits = |known: &EventKind| match kind.ends_with('.') {
+        true => known.as_str().starts_with(kind),
+        false => known.as_str() == kind,
+    };
+    kinds::ALL.iter().any(fits)
 }
 
 impl Service {
@@ -87,6 +103,10 @@ impl Service {
         check_limit(limit)?;
         for model in &filter.models {
             call.require_model(model)?;
+            self.existing_model(model).await?;
+        }
+        if let Some(kind) = filter.kind.as_ref().filter(|kind| !is_known(kind.as_str())) {
+            return Err(ApiError::at("#/kind", no_such_kind(kind)));
         }
         if filter.models.is_empty() {
             filter.models = caller.scope.models.iter().cloned().collect();
@@ -327,6 +347,16 @@ impl Service {
         {
             if count > MOST_ITEMS {
                 faults.add(pointer, format!("must hold at most {MOST_ITEMS}, got {count}"));
+            }
+        }
+        for (index, kind) in webhook.kinds.iter().enumerate() {
+            if !is_known(kind.as_str()) {
+                faults.add(format!("#/kinds/{index}"), no_such_kind(kind));
+            }
+        }
+        for (index, model) in webhook.models.iter().enumerate() {
+            if let Err(error) = self.existing_model(model).await {
+                faults.add(format!("#/models/{index}"), error.message);
             }
         }
         if moved && let Err(error) = self.deps.outbound.check(&webhook.url).await {

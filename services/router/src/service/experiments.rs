@@ -191,7 +191,7 @@ impl Service {
     }
 
     /// Tells the audit trail, and whoever listens.
-    async fn put_on_record(
+    pub(super) async fn put_on_record(
         &self,
         call: &Call,
         by: &str,
@@ -214,10 +214,10 @@ impl Service {
 
 /// What was done to an experiment, in the words of the trail and of the events.
 #[derive(Clone, Copy)]
-struct Told<'a> {
-    action: &'static str,
-    kind: &'static str,
-    reason: &'a str,
+pub(super) struct Told<'a> {
+    pub(super) action: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) reason: &'a str,
 }
 
 /// Keeps the lesser of what was seen so far and what is seen now.

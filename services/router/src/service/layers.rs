@@ -18,10 +18,16 @@ const OWN: &str = "model:";
 
 impl Service {
     pub(super) async fn list_layers(&self, call: Call) -> Result<LayerList, ApiError> {
-        call.require(&[Role::Analyst])?;
-        let open = self.open_experiments().await?;
+        let scope = &call.require(&[Role::Analyst])?.scope;
+        let mut open = self.open_experiments().await?;
+        open.retain(|experiment| scope.has_model(&experiment.model));
+        let own = |layer: &Layer| match layer.name.strip_prefix(OWN).map(str::parse) {
+            Some(model) => model.is_ok_and(|model: ModelName| scope.has_model(&model)),
+            None => true,
+        };
         let view = |layer: Layer| LayerView { held: held(&open, &layer.name), layer };
-        let mut layers: Vec<_> = self.all_layers().await?.into_iter().map(view).collect();
+        let mut layers: Vec<_> =
+            self.all_layers().await?.into_iter().filter(own).map(view).collect();
         layers.sort_by(|a, b| a.layer.name.cmp(&b.layer.name));
         Ok(LayerList { layers })
     }
@@ -60,6 +66,9 @@ impl Service {
                 None => self.new_layer(&request.name, holdout_ppm, &by)?,
             };
             let open = self.open_experiments().await?;
+            for other in open.iter().filter(|one| one.slice.layer == layer.name) {
+                call.require_model(&other.model)?;
+            }
             let end = BUCKETS - holdout_ppm;
             let in_the_way: Vec<_> =
                 held(&open, &layer.name).into_iter().filter(|one| one.end > end).collect();

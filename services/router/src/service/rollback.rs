@@ -85,7 +85,7 @@ impl Service {
             to: rollback.to,
             by: &caller.name,
             reason: &rollback.reason,
-            asked_at,
+            asked_at: self.same_since(asked_at),
             spare: None,
         };
         self.bring_back(&call, order).await
@@ -113,9 +113,11 @@ impl Service {
             }
         })?;
         let Turned { before, stable, stored, .. } = turned;
+        let repeated = before.generation == turned.after.generation;
         let (after, imposed) = self.put_everywhere(turned.after, stored).await;
-        let ending =
-            async { if stored { self.end_plans(&after, order.spare).await } else { Vec::new() } };
+        let ending = async {
+            if stored { self.end_plans(call, &after, order.spare).await } else { Vec::new() }
+        };
         let (before, now) = (json!(before), json!(after));
         let action = "route.rollback";
         let on_record = async {
@@ -143,14 +145,22 @@ impl Service {
             unconfirmed: imposed.unconfirmed,
             stored,
             ended,
+            repeated,
             took_ms: took.as_secs_f64() * 1000.0,
         };
         count(model, outcome(&answer));
         record(&metrics().rollback_duration, took, &[]);
-        let told = json!(answer);
-        self.tell("route.rolled_back", model, &version.to_string(), order.by, order.reason, told)
-            .await;
+        let (subject, told) = (format!("model:{model}"), json!(answer));
+        self.tell("route.rolled_back", model, &subject, order.by, order.reason, told).await;
         Ok(answer)
+    }
+
+    /// Since when a rollback is the one that is asked for: people who see the same trouble call for the
+    /// same thing, and one who sees no effect calls twice.
+    fn same_since(&self, asked_at: Option<OffsetDateTime>) -> Option<OffsetDateTime> {
+        let before = std::time::Duration::from_secs(self.settings.rollback.repeat_s);
+        let before = time::Duration::try_from(before).ok()?;
+        asked_at.and_then(|at| at.checked_sub(before))
     }
 
     /// Refuses a reason that is too long to be kept.

@@ -22,7 +22,7 @@ use runtime::telemetry::{label, metrics};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::Service;
+use super::{Service, not_shown};
 use crate::error::RouterError;
 use crate::rollouts::evidence::Evidence;
 use crate::rollouts::units::Units;
@@ -43,7 +43,7 @@ pub(crate) struct Rolling {
 
 /// What was decided, as metrics and events have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decided {
+pub(super) enum Decided {
     Started,
     Advanced,
     Promoted,
@@ -108,15 +108,19 @@ impl Service {
         });
         let wanted = |rollout: &Rollout| {
             caller.scope.has_model(&rollout.model)
+                && self.table.shows_versions(&rollout.model, Some(caller.role))
                 && query.model.as_ref().is_none_or(|model| rollout.model == *model)
         };
         Ok(RolloutList { rollouts: rollouts.filter(wanted).map(view).collect() })
     }
 
     pub(super) async fn rollout_of(&self, call: Call, id: PlanId) -> Result<RolloutView, ApiError> {
-        call.require(&[Role::Analyst])?;
+        let role = call.require(&[Role::Analyst])?.role;
         let rollout = self.rollout_in_store(&id).await?;
         call.require_model(&rollout.model)?;
+        if !self.table.shows_versions(&rollout.model, Some(role)) {
+            return Err(not_shown(&rollout.model));
+        }
         Ok(view(rollout))
     }
 
@@ -139,7 +143,14 @@ impl Service {
     }
 
     /// Tells what was decided: in the trail, to who listens, and in the metrics.
-    async fn tell_of(&self, call: &Call, rollout: &Rollout, what: Decided, by: &str, why: &str) {
+    pub(super) async fn tell_of(
+        &self,
+        call: &Call,
+        rollout: &Rollout,
+        what: Decided,
+        by: &str,
+        why: &str,
+    ) {
         let Rollout { id, model, canary, baseline, state, .. } = rollout;
         let share = match state {
             RolloutState::Promoted => 1.0,

@@ -37,10 +37,11 @@ impl Service {
     ) -> Result<Route, ApiError> {
         let caller = call.require(&[Role::Engineer])?;
         call.require_model(&request.model)?;
-        let model = request.model.clone();
+        self.check_reason(&request.route.reason)?;
+        let (model, reason) = (request.model.clone(), request.route.reason.clone());
         let before = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
         let route = self.replace_route(&caller.name, request).await?;
-        self.record(&call, "route.put", &model, json!(before), json!(route)).await;
+        self.record_why(&call, "route.put", &model, &reason, json!(before), json!(route)).await;
         Ok(route)
     }
 

@@ -8,10 +8,11 @@ use contracts::{ApiError, Call};
 use domain::Role;
 use time::OffsetDateTime;
 
-use super::Service;
 use super::answering::Asking;
+use super::{Service, not_shown};
 use crate::error::RouterError;
 use crate::shadows::{Answer, compare};
+use crate::table::unknown_version;
 
 impl Service {
     /// Hands over what the route's shadow versions are to be asked. Never waits.
@@ -38,9 +39,16 @@ impl Service {
         call: Call,
         query: ShadowQuery,
     ) -> Result<ShadowReport, ApiError> {
-        call.require(&[Role::Analyst])?;
+        let role = call.require(&[Role::Analyst])?.role;
         call.require_model(&query.model)?;
         self.existing_model(&query.model).await?;
+        if !self.table.shows_versions(&query.model, Some(role)) {
+            return Err(not_shown(&query.model));
+        }
+        let versions = self.table.enabled_versions(&query.model);
+        if !versions.contains_key(&query.version) {
+            return Err(unknown_version(&query.model, query.version, versions.keys()));
+        }
         let settings = &self.settings.shadows;
         if query.window_s == 0 {
             return Err(ApiError::at("#/window_s", "must be 1 or more"));

@@ -1,9 +1,11 @@
 //! Blue and green: two sets of versions, of which one serves; and versions that are let back in.
 
+use std::collections::BTreeMap;
+
 use contracts::router::{ClearBlock, Switch};
 use contracts::{ApiError, Call, ErrorCode};
-use domain::route::Cause;
-use domain::{Role, Route};
+use domain::route::{Arm, Cause};
+use domain::{Role, Route, VersionId};
 use serde_json::json;
 
 use super::Service;
@@ -35,6 +37,11 @@ impl Service {
                     "the route of model `{model}` has no `standby` to switch to: put one with `PUT /api/v1/models/{model}/route`"
                 ));
             }
+            if same_shares(&route.standby, &route.arms) {
+                return refused(format!(
+                    "the `standby` of model `{model}` is what answers already: a switch would change nothing"
+                ));
+            }
             if let Some(rollout) = &route.rollout {
                 return refused(format!(
                     "rollout `{rollout}` of model `{model}` is under way: end it first"
@@ -57,8 +64,9 @@ impl Service {
         let route = self.amend_route(&model, amendment, edit).await?;
         let (was, is) = (json!(before), json!(route));
         self.record_why(&call, "route.switch", &model, &switch.reason, was, is).await;
-        let subject = route.generation.to_string();
-        let data = json!({"arms": route.arms, "standby": route.standby});
+        let subject = format!("model:{model}");
+        let data =
+            json!({"generation": route.generation, "arms": route.arms, "standby": route.standby});
         let (by, reason) = (&caller.name, &switch.reason);
         self.tell("route.switched", &model, &subject, by, reason, data).await;
         Ok(route)
@@ -88,8 +96,18 @@ impl Service {
         let route = self.amend_route(&model, amendment, edit).await?;
         let (was, is) = (json!(before.blocked), json!(route.blocked));
         self.record_why(&call, "route.clear", &model, &reason, was, is).await;
-        let (subject, by) = (version.to_string(), &caller.name);
-        self.tell("version.cleared", &model, &subject, by, &reason, json!(route.blocked)).await;
+        let (subject, by) = (format!("model:{model}"), &caller.name);
+        let data = json!({"version": version, "blocked": route.blocked});
+        self.tell("version.cleared", &model, &subject, by, &reason, data).await;
         Ok(route)
     }
+}
+
+/// Whether two sets give the same versions the same shares.
+pub(super) fn same_shares(one: &[Arm], other: &[Arm]) -> bool {
+    let shares = |arms: &[Arm]| -> BTreeMap<VersionId, u32> {
+        let some = arms.iter().filter(|arm| arm.share_ppm > 0);
+        some.map(|arm| (arm.version, arm.share_ppm)).collect()
+    };
+    shares(one) == shares(other)
 }

@@ -144,6 +144,13 @@ impl Service {
         if sorted(planned) != sorted(&experiment.design.arms) {
             faults.add("#/arms", "must be the arms that the experiment has, no more and no fewer");
         }
+        let control = experiment.design.control;
+        if let Some(index) =
+            planned.iter().position(|arm| arm.version == control && arm.weight == 0.0)
+        {
+            let detail = "must be above 0: the others are compared with the control";
+            faults.add(format!("#/arms/{index}/weight"), detail);
+        }
         faults.check()?;
         self.set_weights(by, experiment, &arms(planned)?, reason).await
     }

@@ -56,6 +56,7 @@ impl Service {
             }
         }
         self.give_lease_back(LEASE).await;
+        self.bus.write_rest().await;
     }
 
     async fn look_at_all(&self, looking: &mut Looking) -> Result<(), ApiError> {
@@ -70,16 +71,25 @@ impl Service {
             }
             let began = Instant::now();
             let id = experiment.id.clone();
+            let pause = Duration::from_secs(self.pause_of(&experiment));
             let look = survived(Box::pin(self.look_at(looking, experiment))).await;
             if let Err(error) = look {
                 tracing::warn!(%error, experiment = %id, "an experiment was not looked at");
             }
-            let pause = Duration::from_secs(self.settings.experiments.look_s);
             // Experiments with a long log are looked at less often.
             let pause = pause.max(began.elapsed() * PART);
             looking.next.insert(id, self.deps.clock.now() + pause);
         }
         Ok(())
+    }
+
+    /// Seconds between looks: a bandit is looked at once per epoch at least.
+    fn pause_of(&self, experiment: &Experiment) -> u64 {
+        let look_s = self.settings.experiments.look_s;
+        match &experiment.design.allocation {
+            Allocation::Bandit { epoch_s, .. } => look_s.min(*epoch_s),
+            Allocation::Fixed => look_s,
+        }
     }
 
     async fn look_at(&self, looking: &mut Looking, experiment: Experiment) -> Result<(), ApiError> {

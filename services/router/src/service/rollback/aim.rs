@@ -186,6 +186,9 @@ pub(super) fn rolled_back(
     // What an experiment found is not worth more than a way back.
     next.trials.clear();
     next.leave_out_blocked();
+    if next.standby.iter().all(|arm| arm.version == to) {
+        next.standby.clear();
+    }
     next.rollout = None;
     next.generation = route.generation + 1;
     next.cause = Cause::Rollback;

@@ -1,16 +1,25 @@
 //! What becomes of the rollouts and experiments of a model that was rolled back.
 
+use contracts::Call;
 use domain::experiment::{ExperimentState, Verdict};
 use domain::rollout::{Move, RolloutState};
 use domain::{Plan, PlanId, PlanKind, Route};
+use serde_json::Value;
 use storage::StoreError;
 
 use super::{ATTEMPTS, Service};
+use crate::service::experiments::Told;
+use crate::service::rollouts::Decided;
 
 impl Service {
-    /// Ends the rollouts and experiments that ran when this route came into force, and returns them.
-    /// What cannot be ended now is ended later: the route does not name it any more.
-    pub(super) async fn end_plans(&self, route: &Route, spare: Option<&PlanId>) -> Vec<PlanId> {
+    /// Ends the rollouts and experiments that ran when this route came into force, tells of each, and
+    /// returns them. What cannot be ended now is ended later: the route does not name it any more.
+    pub(super) async fn end_plans(
+        &self,
+        call: &Call,
+        route: &Route,
+        spare: Option<&PlanId>,
+    ) -> Vec<PlanId> {
         let mut ended = Vec::new();
         for kind in [PlanKind::Rollout, PlanKind::Experiment] {
             let plans = self.in_time(self.deps.relational.plans.plans(kind, true)).await;
@@ -22,8 +31,11 @@ impl Service {
             for plan in concerned.filter(|plan| Some(plan.id()) != spare) {
                 let id = plan.id().clone();
                 match self.end_plan(plan, route).await {
-                    Ok(true) => ended.push(id),
-                    Ok(false) => {}
+                    Ok(Some(plan)) => {
+                        self.tell_of_end(call, &plan, route).await;
+                        ended.push(id);
+                    }
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(plan = %id, model = %route.model, %error, "a plan was not ended by a rollback");
                     }
@@ -33,22 +45,37 @@ impl Service {
         ended
     }
 
-    async fn end_plan(&self, plan: Plan, route: &Route) -> Result<bool, StoreError> {
+    async fn tell_of_end(&self, call: &Call, plan: &Plan, route: &Route) {
+        let by = &route.updated_by;
+        match plan {
+            Plan::Rollout(rollout) => {
+                self.tell_of(call, rollout, Decided::RolledBack, by, &rollout.status).await;
+            }
+            Plan::Experiment(experiment) => {
+                let reason = experiment.verdict.as_ref().map_or("", |verdict| &verdict.reason);
+                let told = Told { action: "experiment.abort", kind: "experiment.aborted", reason };
+                self.put_on_record(call, by, told, Value::Null, experiment).await;
+            }
+            Plan::Layer(_) => {}
+        }
+    }
+
+    async fn end_plan(&self, plan: Plan, route: &Route) -> Result<Option<Plan>, StoreError> {
         let plans = &self.deps.relational.plans;
         let (id, mut plan) = (plan.id().clone(), Some(plan));
         for attempt in 1.. {
             let Some(ended) = plan.as_ref().and_then(|plan| ended(plan, route)) else {
-                return Ok(false);
+                return Ok(None);
             };
-            match self.in_time(plans.put_plan(ended)).await {
-                Ok(()) => return Ok(true),
+            match self.in_time(plans.put_plan(ended.clone())).await {
+                Ok(()) => return Ok(Some(ended)),
                 Err(StoreError::Conflict { .. }) if attempt < ATTEMPTS => {
                     plan = self.in_time(plans.plan(&id)).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use contracts::Call;
 use domain::{ModelName, Route};
 use serde::{Deserialize, Serialize};
 use storage::StoreError;
@@ -174,7 +175,9 @@ impl Service {
             };
             let generation = settled.generation;
             tracing::info!(%model, generation, "the store has a rollback that was made while it was down");
-            self.end_plans(&settled, None).await;
+            let call =
+                Call::service("router", Duration::from_millis(self.settings.push_timeout_ms));
+            self.end_plans(&call, &settled, None).await;
             self.back.pending.forget(model, newest.generation).await;
         }
         Ok(())

@@ -61,6 +61,11 @@ impl Service {
         };
         match action {
             RolloutAction::Pause { reason } => {
+                if rollout.state == RolloutState::Paused {
+                    let why =
+                        format!("rollout `{}` is paused already: {}", rollout.id, rollout.status);
+                    return Err(Acted::Refused(ApiError::new(ErrorCode::Conflict, why)));
+                }
                 rollout.state = RolloutState::Paused;
                 rollout.status = format!("paused by {by}{}", said(reason));
                 self.keep_rollout(rollout).await?;

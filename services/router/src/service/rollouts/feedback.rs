@@ -30,7 +30,7 @@ impl Service {
         for (guardrail, watch) in watched {
             let Guardrail::Feedback { metric, at_most, within_s } = guardrail else { continue };
             let within = time::Duration::seconds(i64::try_from(*within_s).unwrap_or(i64::MAX));
-            let until = self.deps.clock.now() - within;
+            let until = (self.deps.clock.now() - within).min(self.settled());
             for _ in 0..PAGES {
                 let page = self
                     .deps

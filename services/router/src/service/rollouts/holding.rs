@@ -8,6 +8,7 @@ use contracts::outbound::Post;
 use domain::rollout::{Gate, Rollout};
 use serde::Deserialize;
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::Service;
 use crate::error::RouterError;
@@ -17,8 +18,6 @@ use crate::rollouts::{next_share, ppm, share, words::percent};
 const PAGE: u32 = 1_000;
 /// Records read of the log in one look at a rollout.
 const MOST_AT_ONCE: usize = 20_000;
-/// After this time no earlier record comes to the log, but for a router that lost touch with it.
-const SETTLED: time::Duration = time::Duration::seconds(5);
 /// How much of a gate's answer is read.
 const MAX_ANSWER: usize = 64 << 10;
 /// How much of what a gate says is told on, characters.
@@ -55,7 +54,7 @@ impl Service {
         let mut all = self.rolling.units.lock().await;
         let units = all.entry(rollout.id.clone()).or_default();
         let most = self.settings.rollouts.max_counted_units;
-        let until = self.deps.clock.now() - SETTLED;
+        let until = self.settled();
         let mut read = 0;
         while units.len() < most {
             let page =
@@ -74,6 +73,13 @@ impl Service {
             }
         }
         Ok(units.mismatch(rollout))
+    }
+
+    /// Records of no earlier time come to the log, but of a router that lost touch with it.
+    pub(super) fn settled(&self) -> OffsetDateTime {
+        let ago = i64::try_from(self.settings.rollouts.settled_s).unwrap_or(i64::MAX);
+        let now = self.deps.clock.now();
+        now.checked_sub(time::Duration::seconds(ago)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
     async fn gates_say_no(&self, rollout: &Rollout) -> Option<String> {

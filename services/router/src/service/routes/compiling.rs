@@ -12,6 +12,7 @@ use domain::{ModelName, Route, Version, VersionId};
 use super::conditions::{Conditions, check_name};
 use crate::assignment::{reassign, shares};
 use crate::service::rollback::refuses_blocked;
+use crate::service::switching::same_shares;
 use crate::settings::RouteSettings;
 
 /// The greatest weight: a sum of as many as a route may have stays exact enough.
@@ -42,6 +43,9 @@ impl Compiler<'_> {
             [] => Vec::new(),
             standby => self.arms(standby, "#/standby", &mut faults),
         };
+        if !standby.is_empty() && same_shares(&standby, &arms) {
+            faults.add("#/standby", "is what `arms` are: a switch would change nothing");
+        }
         self.check_audiences(&wanted.audiences, &mut faults);
         let others = rules.iter().flat_map(|rule| &rule.arms);
         let others = others.chain(route.trials.iter().flat_map(|trial| &trial.arms));
