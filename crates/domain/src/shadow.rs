@@ -70,7 +70,7 @@ impl ShadowRecord {
         }
     }
 
-    /// The shadow's number less the live one's: values, or confidences in the same label.
+    /// The shadow's number less the live one's: values, or else confidences.
     pub fn difference(&self) -> Option<f64> {
         let shadow = self.shadow.as_ref()?;
         match (self.live.value, shadow.value) {

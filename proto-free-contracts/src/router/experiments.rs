@@ -77,7 +77,7 @@ pub enum ExperimentAction {
         /// Why.
         reason: String,
     },
-    /// Ends it, and gives everybody this version; the control if left out.
+    /// Ends it, and gives the route's own arms to this version; the control if left out.
     Promote {
         /// The version.
         version: Option<VersionId>,

@@ -21,13 +21,13 @@ pub struct PutRoute {
 }
 
 /// What of a route a person decides. What is left out is as without it: no rules, no shadows, no
-/// fallback, no standby.
+/// fallback, no standby; only the hash stays as it is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRoute {
     /// Versions with their weights, in any unit: only the ratio counts.
     pub arms: Vec<NewArm>,
-    /// How units are hashed. Fixed once the route has an arm; left out: as it is.
+    /// How units are hashed. Left out: as it is. It cannot change while the route splits units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<HashKind>,
     /// Looked at in this order; the first that fits decides.

@@ -62,7 +62,8 @@ pub fn of_request(
     let latency_ms = exposure.latency_us as f64 / 1000.0;
     let off_by = || Some(exposure.value? - truth.value.as_ref()?.0);
     match measure {
-        Measure::Error => yes(exposure.error.is_some()),
+        // A failure that something else stood in for is one of the version, too.
+        Measure::Error => yes(exposure.error.is_some() || exposure.degraded.is_some()),
         Measure::Latency => Some(latency_ms),
         Measure::Slow { over_ms } => yes(latency_ms > *over_ms),
         Measure::Confidence => exposure.confidence,

@@ -172,6 +172,8 @@ pub fn decide(evidence: &Evidence<'_>) -> Verdict {
         return verdict(Decision::Ship, reason);
     }
     if let Some(least) = evidence.least_effect
+        && evidence.has_units
+        && evidence.has_cycle
         && lower > -least
         && upper < least
         && !is_shown

@@ -398,7 +398,7 @@ fn rollout_under_way(experiment: &Experiment, rollout: &PlanId) -> ApiError {
 
 fn not_routed(experiment: &Experiment) -> ApiError {
     let message = format!(
-        "experiment `{}` is not in the route of model `{}` any more: somebody rolled back; it will be paused in a moment",
+        "experiment `{}` is not in the route of model `{}` any more: somebody changed the route by other means; it will be paused in a moment",
         experiment.name, experiment.model
     );
     ApiError::new(ErrorCode::Conflict, message)

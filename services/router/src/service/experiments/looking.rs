@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use contracts::{ApiError, ErrorCode};
+use contracts::{ApiError, Call, ErrorCode};
 use domain::experiment::{Advice, Allocation, Experiment, ExperimentState};
 use domain::route::Arm;
 use domain::{PlanId, Route};
@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::acting::{guard, new_epoch, turn};
-use super::{Service, keep_least};
+use super::{Service, Told, keep_least};
 use crate::assignment::shares;
 use crate::error::RouterError;
 use crate::experiments::{Sample, bandit, looks};
@@ -27,6 +27,8 @@ use crate::service::driving::survived;
 
 /// The lease of whoever looks.
 const LEASE: &str = "experiments";
+/// How long an entry of the trail may take.
+const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// A look takes at most this part of the time.
 const PART: u32 = 10;
 
@@ -166,9 +168,10 @@ impl Service {
             })
             .await?;
         if let Some(after) = after {
-            let data = super::in_short(&after);
-            let kind = "experiment.weights_changed";
-            self.tell(kind, &after.model, by, by, &next.reason, data).await;
+            let (action, kind) = ("experiment.weights", "experiment.weights_changed");
+            let told = Told { action, kind, reason: &next.reason };
+            let call = Call::service("router", RECORD_LIMIT);
+            self.put_on_record(&call, by, told, super::in_short(experiment), &after).await;
         }
         Ok(())
     }
@@ -214,7 +217,7 @@ impl Service {
                         Ok(())
                     })
                     .await?;
-                let reason = "its trial is not in the route any more: somebody rolled back";
+                let reason = "its trial is not in the route any more: somebody changed the route by other means";
                 let data = super::in_short(&after);
                 self.tell("experiment.paused", &after.model, by, by, reason, data).await;
                 Ok(())

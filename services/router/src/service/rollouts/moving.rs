@@ -47,6 +47,7 @@ impl Service {
                 // The first step is put where there is no rollout, the others where this one is.
                 None if rollout.step > 0 => return Err(changed(rollout)),
                 None if route.whole() != Some(rollout.baseline) => return Err(changed(rollout)),
+                None => refuse_trials(route)?,
                 _ => {}
             }
             if let Some(blocked) = route.blocks(rollout.canary) {
@@ -260,6 +261,18 @@ fn changed(rollout: &Rollout) -> ApiError {
             rollout.model, rollout.id, rollout.model
         ),
     )
+}
+
+/// Refuses to begin beside an experiment that runs.
+pub(super) fn refuse_trials(route: &Route) -> Result<(), ApiError> {
+    let Some(trial) = route.trials.first() else { return Ok(()) };
+    Err(ApiError::new(
+        ErrorCode::Conflict,
+        format!(
+            "experiment `{}` runs on model `{}`: promote or abort it first, as what the two find could not be told apart",
+            trial.experiment, route.model
+        ),
+    ))
 }
 
 pub(super) fn another_runs(id: &domain::PlanId) -> ApiError {

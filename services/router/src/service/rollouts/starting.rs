@@ -5,7 +5,7 @@ use contracts::{ApiError, Call, ErrorCode};
 use domain::rollout::{Guardrail, Rollout, RolloutPlan, RolloutState};
 use domain::{ModelName, Plan, PlanId, PlanKind, Role, VersionId};
 
-use super::moving::another_runs;
+use super::moving::{another_runs, refuse_trials};
 use super::{Decided, Service, name_of, view};
 use crate::error::RouterError;
 use crate::rollouts::evidence::Evidence;
@@ -135,12 +135,7 @@ impl Service {
         if let Some(blocked) = route.blocks(*canary) {
             return Err(refuses_blocked(model, blocked));
         }
-        if let Some(trial) = route.trials.first() {
-            return conflict(format!(
-                "experiment `{}` runs on model `{model}`: stop it first, as what the two find could not be told apart",
-                trial.experiment
-            ));
-        }
+        refuse_trials(&route)?;
         let Some(whole) = route.whole() else {
             return conflict(format!(
                 "the route of model `{model}` is split between versions: put everything on the baseline first, with `PUT /api/v1/models/{model}/route`"
