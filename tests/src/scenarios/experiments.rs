@@ -100,10 +100,11 @@ async fn the_better_version_is_found_and_shipped(topology: Topology) {
     assert_eq!(said["recommendation"]["version"], "2", "{said}");
     let reason = said["recommendation"]["reason"].as_str().unwrap();
     assert!(
-        reason.starts_with("Version 2 is better and no guardrail is lost: `bought` differs by 0.4"),
+        reason.starts_with("Version 2 is better and no guardrail is lost: `bought` differs by 0."),
         "{reason}"
     );
     let comparison = &said["metrics"][0]["comparisons"][0];
+    assert!((comparison["difference"].as_f64().unwrap() - 0.4).abs() < 0.02, "{comparison}");
     assert!(comparison["lower"].as_f64().unwrap() > 0.0, "{comparison}");
     assert!(comparison["p_corrected"].as_f64().unwrap() < 0.05, "{comparison}");
     assert_eq!(said["sample_ratio"]["mismatch"], false, "{said}");

@@ -96,13 +96,17 @@ async fn what_happens_reaches_webhooks_signed_and_once(topology: Topology) {
     let client = engine.admin().await;
     let (all, routes) = (Receiver::start().await, Receiver::start().await);
     let everything = make(&client, &json!({"url": all.url, "description": "all of it"})).await;
+    client.create_model("iris").await.expect_status(201);
     let secret = format!("whsec_{}", STANDARD.encode([7; 24]));
     let some =
         json!({"url": routes.url, "kinds": ["route."], "models": ["iris"], "secret": secret});
     let some = make(&client, &some).await;
     assert_eq!(some.secret, secret);
 
-    let client = super::routing::two_versions(&engine, "iris").await;
+    for version in ["iris-logreg", "iris-rf100"] {
+        let upload = models::committed(version).upload();
+        client.upload_version("iris", &upload).await.expect_status(201);
+    }
     client.create_model_with("other", &models::committed("iris-logreg").upload()).await;
     for turn in 0..10 {
         client.put_route("iris", &[(1 + turn % 2, 1.0)]).await.expect_status(200);

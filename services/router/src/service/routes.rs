@@ -41,7 +41,10 @@ impl Service {
         let (model, reason) = (request.model.clone(), request.route.reason.clone());
         let before = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
         let route = self.replace_route(&caller.name, request).await?;
-        self.record_why(&call, "route.put", &model, &reason, json!(before), json!(route)).await;
+        let (before, after) = (json!(before), json!(route));
+        let (action, target) = ("route.put", format!("model:{model}"));
+        let change = runtime::audit::Change { action, target, reason, before, after };
+        self.tell_of_change(&call, &model, change).await;
         Ok(route)
     }
 
