@@ -353,7 +353,7 @@ async fn people_can_step_in_at_every_point(topology: Topology) {
     let ended = client.post(&promote, &json!({"reason": "seen enough"})).await;
     let ended = ended.expect_status(200).json();
     assert_eq!(ended["state"], "promoted");
-    assert_eq!(ended["status"], "promoted: by admin: seen enough");
+    assert_eq!(ended["status"], "promoted by admin: seen enough");
     load.end().await;
 }
 

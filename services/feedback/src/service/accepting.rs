@@ -101,7 +101,11 @@ impl FeedbackService {
                 Some(Subject::Unit { model, unit })
             }
             _ => {
-                fault("", "must have a `prediction_id`, or a `model` and a `unit`".to_owned());
+                fault(
+                    "",
+                    "must have a `prediction_id`, or a `model` and a `unit`, and not both"
+                        .to_owned(),
+                );
                 None
             }
         };

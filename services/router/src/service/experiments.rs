@@ -69,8 +69,8 @@ impl Service {
         self.check_plan(&request).await?;
         let all = self.deps.relational.plans.plans(PlanKind::Experiment, false).await;
         let all = all.map_err(RouterError::from)?;
-        if all.iter().any(|plan| plan.unique() == request.name) {
-            return Err(name_taken(&request.name));
+        if let Some(other) = all.iter().find(|plan| plan.unique() == request.name) {
+            return Err(name_taken(&request.name, Some(other.id())));
         }
         let most = self.settings.experiments.max_open;
         if all.iter().filter(|plan| plan.is_open()).count() >= most {
@@ -119,7 +119,7 @@ impl Service {
         let plan = Plan::Experiment(Box::new(experiment.clone()));
         match self.deps.relational.plans.put_plan(plan).await {
             Ok(()) => Ok(experiment),
-            Err(StoreError::Conflict { .. }) => Err(name_taken(&request.name)),
+            Err(StoreError::Conflict { .. }) => Err(name_taken(&request.name, None)),
             Err(error) => Err(RouterError::from(error).into()),
         }
     }
@@ -254,7 +254,10 @@ fn arms(planned: &[PlannedArm]) -> Result<Vec<Arm>, ApiError> {
     Ok(planned.iter().zip(shares).map(arm).collect())
 }
 
-fn name_taken(name: &str) -> ApiError {
-    let message = format!("there is an experiment named `{name}` already");
+fn name_taken(name: &str, other: Option<&PlanId>) -> ApiError {
+    let id = other.map_or_else(String::new, |id| format!(", `{id}`"));
+    let message = format!(
+        "there is an experiment named `{name}` already{id}: name this one otherwise; a name stays taken when its experiment has ended"
+    );
     ApiError::new(ErrorCode::Conflict, message)
 }

@@ -204,7 +204,7 @@ async fn people_hold_go_on_end_and_promote_by_hand() {
     let id = test.roll_out(slow).await.unwrap().rollout.id;
     test.ask_until(&id, "counts", |view| view.canary_requests > 10).await;
     let ended = test.do_to(&id, promote()).await.unwrap();
-    assert_eq!(ended.rollout.status, "promoted: by t: seen enough");
+    assert_eq!(ended.rollout.status, "promoted by t: seen enough");
     assert_eq!(test.iris_route().await.whole(), Some(version(2)));
 }
 

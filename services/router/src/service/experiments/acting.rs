@@ -198,7 +198,7 @@ impl Service {
         version: Option<VersionId>,
         reason: &str,
     ) -> Result<Experiment, ApiError> {
-        guard(experiment, &[Running, Paused], "decided")?;
+        guard(experiment, &[Running, Paused], "promoted")?;
         let version = version.unwrap_or(experiment.design.control);
         if !experiment.arms.iter().any(|arm| arm.version == version) {
             let all: Vec<_> =
@@ -228,7 +228,7 @@ impl Service {
         experiment: &Experiment,
         reason: &str,
     ) -> Result<Experiment, ApiError> {
-        guard(experiment, &[Draft, Running, Paused], "broken off")?;
+        guard(experiment, &[Draft, Running, Paused], "aborted")?;
         self.take_off(by, experiment, "broken off").await?;
         self.end(&experiment.id, Stopped, None, by, reason).await
     }

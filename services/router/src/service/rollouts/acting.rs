@@ -93,12 +93,14 @@ impl Service {
                 }
                 rollout.approved_by = Some(by.to_owned());
                 let why = format!("{} approved by {by}", percent(next));
+                rollout.status = format!("{why}: it goes on at the next look");
                 self.keep_rollout(rollout).await?;
                 Ok((Decided::Approved, why))
             }
             RolloutAction::Promote { reason } => {
-                *rollout =
-                    self.promote_canary(rollout, by, &format!("by {by}{}", said(reason))).await?;
+                *rollout = self
+                    .promote_canary(rollout, by, &format!("promoted by {by}{}", said(reason)))
+                    .await?;
                 Ok((Decided::Promoted, rollout.status.clone()))
             }
             RolloutAction::Abort { reason } => {

@@ -68,7 +68,7 @@ impl Service {
         next.step += 1;
         next.step_since = self.deps.clock.now();
         if next_share(rollout) >= 1.0 {
-            let ended = self.promote_canary(rollout, by, why).await?;
+            let ended = self.promote_canary(rollout, by, &format!("promoted: {why}")).await?;
             self.tell_of_own(&ended, Decided::Promoted, &ended.status).await;
             return Ok(());
         }
@@ -104,8 +104,7 @@ impl Service {
         by: &str,
         why: &str,
     ) -> Result<Rollout, ApiError> {
-        let reason = format!("promoted: {why}");
-        let amendment = Amendment { by, cause: Cause::Rollout, reason: &reason };
+        let amendment = Amendment { by, cause: Cause::Rollout, reason: why };
         let route = self
             .amend_route(&rollout.model, amendment, |route| {
                 still_ours(rollout, route)?;

@@ -80,7 +80,7 @@ impl Service {
         if rollout.plan.steps.first().is_some_and(|share| *share >= 1.0) {
             let by = rollout.created_by.as_str();
             self.put_step(rollout, by, why).await?;
-            let ended = self.promote_canary(rollout, by, why).await?;
+            let ended = self.promote_canary(rollout, by, &format!("promoted: {why}")).await?;
             self.tell_of(call, &ended, Decided::Promoted, by, &ended.status).await;
             return Ok(ended);
         }
