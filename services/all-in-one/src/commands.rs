@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use contracts::auth::{NewApiKey, NewUser, UserPatch};
 use domain::{Clock as _, ModelName, Role, Scope};
 use runtime::SystemClock;
-use runtime::service::Arguments;
+use runtime::service::SettingsFile;
 use serde::Serialize;
 use serde_json::Value;
 use time::Duration;
@@ -27,17 +27,24 @@ use door::{Door, Engine};
 pub use experiment::{ExperimentCommand, experiment};
 pub use rollout::{RolloutCommand, rollout};
 
-/// Where to do it.
+/// A running engine, or without one the stores of the settings.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// A running engine, such as `http://127.0.0.1:8000`. Without it, the stores of the settings.
+    #[command(flatten)]
+    running: Running,
+    #[command(flatten)]
+    file: SettingsFile,
+}
+
+/// A running engine, and how its answer is printed.
+#[derive(Debug, Args)]
+pub struct Running {
+    /// A running engine, such as `http://127.0.0.1:8000`.
     #[arg(long, env = "ENGINE_URL", global = true)]
     url: Option<String>,
     /// A token or API key for that engine, of whoever may do it.
     #[arg(long, env = "ENGINE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
-    #[command(flatten)]
-    arguments: Arguments,
     /// Print JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -160,10 +167,10 @@ pub enum AuditCommand {
 /// # Errors
 /// What the engine or its stores refuse.
 pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
-    let Some(door) = place.open().await? else { return Ok(()) };
+    let door = place.open().await?;
     let change = |name: String, change: UserPatch| door.change_user(name, change);
     let view = match command {
-        UserCommand::List => return place.show(&door.users().await?, "users"),
+        UserCommand::List => return place.running.show(&door.users().await?, "users"),
         UserCommand::Create { name, role, models, password_file } => {
             let password = password(password_file, &name)?;
             let scope = Scope { models: models.into_iter().collect(), ..Scope::default() };
@@ -183,7 +190,7 @@ pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
             change(name, UserPatch { password, ..UserPatch::default() }).await?
         }
     };
-    place.show(&view, "")
+    place.running.show(&view, "")
 }
 
 /// Does what was asked of API keys.
@@ -191,9 +198,9 @@ pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
 /// # Errors
 /// What the engine or its stores refuse.
 pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
-    let Some(door) = place.open().await? else { return Ok(()) };
+    let door = place.open().await?;
     match command {
-        KeyCommand::List => place.show(&door.api_keys().await?, "api_keys"),
+        KeyCommand::List => place.running.show(&door.api_keys().await?, "api_keys"),
         KeyCommand::Create { name, role, models, routes, expires_in_days } => {
             let scope = Scope {
                 models: models.into_iter().collect(),
@@ -202,12 +209,12 @@ pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
             let days = expires_in_days.map(|days| Duration::days(days.into()));
             let expires_at = days.map(|days| SystemClock.now() + days);
             let new = NewApiKey { name, role, scope, expires_at };
-            place.show(&door.create_api_key(new).await?, "")
+            place.running.show(&door.create_api_key(new).await?, "")
         }
         KeyCommand::Rotate { id, overlap_s } => {
-            place.show(&door.rotate_api_key(id, overlap_s).await?, "")
+            place.running.show(&door.rotate_api_key(id, overlap_s).await?, "")
         }
-        KeyCommand::Revoke { id } => place.show(&door.revoke_api_key(id).await?, ""),
+        KeyCommand::Revoke { id } => place.running.show(&door.revoke_api_key(id).await?, ""),
     }
 }
 
@@ -217,15 +224,15 @@ pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
 /// What the engine or its stores refuse; also if the trail is not whole.
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
 pub async fn audit(place: &Place, command: AuditCommand) -> anyhow::Result<()> {
-    let Some(door) = place.open().await? else { return Ok(()) };
+    let door = place.open().await?;
     match command {
         AuditCommand::List { actor, action, target, limit } => {
             let page = door.audit(None, limit, actor, action, target).await?;
-            place.show(&page, "entries")
+            place.running.show(&page, "entries")
         }
         AuditCommand::Verify => {
             let verdict = door.verify_audit().await?;
-            place.show(&verdict, "")?;
+            place.running.show(&verdict, "")?;
             if verdict.whole {
                 return Ok(());
             }
@@ -246,16 +253,18 @@ pub async fn audit(place: &Place, command: AuditCommand) -> anyhow::Result<()> {
 }
 
 impl Place {
-    async fn open(&self) -> anyhow::Result<Option<Door>> {
-        match (&self.url, &self.token) {
-            (Some(url), Some(token)) => Ok(Some(Door::engine(url, token)?)),
+    async fn open(&self) -> anyhow::Result<Door> {
+        match (&self.running.url, &self.running.token) {
+            (Some(url), Some(token)) => Door::engine(url, token),
             (Some(_), None) => {
                 bail!("a running engine asks who you are: give `--token`, or set ENGINE_TOKEN")
             }
-            (None, _) => Door::stores(&self.arguments).await,
+            (None, _) => Door::stores(&self.file).await,
         }
     }
+}
 
+impl Running {
     /// The running engine, for what has to reach its routers.
     fn engine(&self) -> anyhow::Result<Engine> {
         match (&self.url, &self.token) {

@@ -11,7 +11,7 @@ use domain::{ModelName, PlanId, VersionId};
 use serde_json::{Value, json};
 
 use super::door::Engine;
-use super::{Place, table};
+use super::{Running, table};
 
 /// `decision-engine experiment ...`
 #[derive(Debug, Subcommand)]
@@ -109,14 +109,14 @@ const AT: &str = "/api/v1/experiments";
 ///
 /// # Errors
 /// What the engine refuses.
-pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn experiment(running: &Running, command: ExperimentCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     let done = match command {
         ExperimentCommand::List { model } => {
             let query: Vec<_> =
                 model.iter().map(|model| ("model", model.as_str().to_owned())).collect();
             let list: ExperimentList = engine.get(AT, &query).await?;
-            return place.print(&list, || {
+            return running.print(&list, || {
                 table::of(&FIRST, &list.experiments.iter().map(row).collect::<Vec<_>>())
             });
         }
@@ -146,18 +146,18 @@ pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Re
         }
         ExperimentCommand::Report { id } => {
             let report = report(&engine, &id).await?;
-            return place.print(&report, || in_words(&report));
+            return running.print(&report, || in_words(&report));
         }
         ExperimentCommand::Watch { id, every_s, once } => {
-            return watch(place, &engine, &id, Duration::from_secs(every_s.max(1)), once).await;
+            return watch(running, &engine, &id, Duration::from_secs(every_s.max(1)), once).await;
         }
         ExperimentCommand::WhatIf { id, policy } => {
             let body = json!({"policy": planned(&policy)});
             let answer: WhatIfAnswer = engine.post(&format!("{AT}/{id}/what-if"), &body).await?;
-            return place.print(&answer, || what_if(&answer));
+            return running.print(&answer, || what_if(&answer));
         }
     };
-    place.print(&done, || table::of(&FIRST, &[row(&done)]))
+    running.print(&done, || table::of(&FIRST, &[row(&done)]))
 }
 
 async fn act(engine: &Engine, id: &PlanId, what: &str, body: Value) -> anyhow::Result<Experiment> {
@@ -171,7 +171,7 @@ async fn report(engine: &Engine, id: &PlanId) -> anyhow::Result<Report> {
 /// Draws the report over the one before.
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
 async fn watch(
-    place: &Place,
+    running: &Running,
     engine: &Engine,
     id: &PlanId,
     every: Duration,
@@ -179,11 +179,11 @@ async fn watch(
 ) -> anyhow::Result<()> {
     loop {
         let report = report(engine, id).await?;
-        if !place.json && !once {
+        if !running.json && !once {
             // Clears the screen, and goes to its top.
             print!("\u{1b}[2J\u{1b}[H");
         }
-        place.print(&report, || in_words(&report))?;
+        running.print(&report, || in_words(&report))?;
         if once || matches!(report.state, ExperimentState::Decided | ExperimentState::Stopped) {
             return Ok(());
         }

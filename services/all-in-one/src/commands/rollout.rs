@@ -11,7 +11,7 @@ use domain::{ModelName, PlanId, VersionId};
 use serde_json::{Value, json};
 
 use super::door::Engine;
-use super::{Place, table};
+use super::{Running, table};
 
 /// `decision-engine rollout ...`
 #[derive(Debug, Subcommand)]
@@ -100,12 +100,12 @@ pub enum RolloutCommand {
 ///
 /// # Errors
 /// What the engine refuses; also if a rollout that is watched does not end in success.
-pub async fn rollout(place: &Place, command: RolloutCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn rollout(running: &Running, command: RolloutCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     let act = async |id: &PlanId, action: &str, body: Value| -> anyhow::Result<()> {
         let path = format!("/api/v1/rollouts/{id}/{action}");
         let view: RolloutView = engine.post(&path, &body).await?;
-        print(place, &view)
+        print(running, &view)
     };
     match command {
         RolloutCommand::Start { model, version, steps, harm_budget, approve, plan, reason } => {
@@ -121,15 +121,15 @@ pub async fn rollout(place: &Place, command: RolloutCommand) -> anyhow::Result<(
             harm_budget.into_iter().for_each(|budget| plan.harm_budget = budget);
             approve.into_iter().for_each(|approve| plan.approve = approve);
             let new = NewRollout { model, canary: version, baseline: None, plan, reason };
-            print(place, &engine.post("/api/v1/rollouts", &new).await?)
+            print(running, &engine.post("/api/v1/rollouts", &new).await?)
         }
         RolloutCommand::List { model, open } => {
             let mut query = vec![("open", open.to_string())];
             query.extend(model.map(|model| ("model", model.to_string())));
-            list(place, &engine.get("/api/v1/rollouts", &query).await?)
+            list(running, &engine.get("/api/v1/rollouts", &query).await?)
         }
-        RolloutCommand::Show { id } => print(place, &look(&engine, &id).await?),
-        RolloutCommand::Watch { id, every_s } => watch(place, &engine, &id, every_s).await,
+        RolloutCommand::Show { id } => print(running, &look(&engine, &id).await?),
+        RolloutCommand::Watch { id, every_s } => watch(running, &engine, &id, every_s).await,
         RolloutCommand::Pause { id, reason } => act(&id, "pause", json!({"reason": reason})).await,
         RolloutCommand::Resume { id } => act(&id, "resume", json!({})).await,
         RolloutCommand::Promote { id, reason } => {
@@ -145,11 +145,16 @@ async fn look(engine: &Engine, id: &PlanId) -> anyhow::Result<RolloutView> {
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-async fn watch(place: &Place, engine: &Engine, id: &PlanId, every_s: u64) -> anyhow::Result<()> {
+async fn watch(
+    running: &Running,
+    engine: &Engine,
+    id: &PlanId,
+    every_s: u64,
+) -> anyhow::Result<()> {
     let mut before = String::new();
     loop {
         let view = look(engine, id).await?;
-        let now = if place.json { serde_json::to_string(&view)? } else { line(&view) };
+        let now = if running.json { serde_json::to_string(&view)? } else { line(&view) };
         if now != before {
             println!("{now}");
             before = now;
@@ -177,8 +182,8 @@ fn line(view: &RolloutView) -> String {
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-fn list(place: &Place, rollouts: &RolloutList) -> anyhow::Result<()> {
-    if place.json {
+fn list(running: &Running, rollouts: &RolloutList) -> anyhow::Result<()> {
+    if running.json {
         println!("{}", serde_json::to_string_pretty(rollouts)?);
         return Ok(());
     }
@@ -197,8 +202,8 @@ fn list(place: &Place, rollouts: &RolloutList) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-fn print(place: &Place, view: &RolloutView) -> anyhow::Result<()> {
-    if place.json {
+fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
+    if running.json {
         println!("{}", serde_json::to_string_pretty(view)?);
         return Ok(());
     }

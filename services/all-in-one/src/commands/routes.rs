@@ -11,7 +11,7 @@ use domain::route::{Arm, BUCKETS};
 use domain::{ModelName, Route, VersionId};
 use serde_json::{Value, json};
 
-use super::{Place, table};
+use super::{Running, table};
 
 /// `decision-engine route ...`
 #[derive(Debug, Subcommand)]
@@ -110,10 +110,12 @@ pub struct RollbackCommand {
 ///
 /// # Errors
 /// What the engine refuses.
-pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn route(running: &Running, command: RouteCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     match command {
-        RouteCommand::Show { model } => show(place, &engine.get(&at(&model, "route"), &[]).await?),
+        RouteCommand::Show { model } => {
+            show(running, &engine.get(&at(&model, "route"), &[]).await?)
+        }
         RouteCommand::Put { model, arms, standby, file, reason, generation } => {
             let mut new = match file {
                 Some(file) => read(&file)?,
@@ -124,7 +126,7 @@ pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
                 new.reason = reason;
             }
             new.generation = generation.or(new.generation);
-            show(place, &engine.put(&at(&model, "route"), &new).await?)
+            show(running, &engine.put(&at(&model, "route"), &new).await?)
         }
         RouteCommand::Explain { model, unit, fields, headers, version } => {
             let text = |value: Value| match value {
@@ -134,21 +136,21 @@ pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
             let headers = headers.into_iter().map(|(name, value)| (name, text(value))).collect();
             let context = fields.into_iter().collect();
             let asked = Asked { unit, context, headers, version, ..Asked::default() };
-            explain(place, &engine.post(&at(&model, "route/explain"), &asked).await?)
+            explain(running, &engine.post(&at(&model, "route/explain"), &asked).await?)
         }
         RouteCommand::History { model, at: moment, before, limit } => {
             let mut query = vec![("limit", limit.to_string())];
             query.extend(moment.map(|moment| ("at", moment)));
             query.extend(before.map(|before| ("before", before.to_string())));
-            history(place, &engine.get(&at(&model, "history"), &query).await?)
+            history(running, &engine.get(&at(&model, "history"), &query).await?)
         }
         RouteCommand::Switch { model, reason } => {
             let asked = NewSwitch { reason, generation: None };
-            show(place, &engine.post(&at(&model, "route/switch"), &asked).await?)
+            show(running, &engine.post(&at(&model, "route/switch"), &asked).await?)
         }
         RouteCommand::Clear { model, version, reason } => {
             let path = at(&model, &format!("blocks/{version}"));
-            show(place, &engine.delete_with(&path, &[("reason", reason)]).await?)
+            show(running, &engine.delete_with(&path, &[("reason", reason)]).await?)
         }
     }
 }
@@ -158,8 +160,8 @@ pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
 /// # Errors
 /// What the engine refuses. Also if a router did not confirm it, after the answer is printed, so that
 /// a script does not take it for done.
-pub async fn rollback(place: &Place, command: RollbackCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn rollback(running: &Running, command: RollbackCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     let RollbackCommand { model, to, reason } = command;
     let asked = NewRollback { to, reason };
     let done: RolledBack = engine.post(&at(&model, "rollback"), &asked).await?;
@@ -177,7 +179,7 @@ pub async fn rollback(place: &Place, command: RollbackCommand) -> anyhow::Result
         ("took", format!("{:.1} ms", done.took_ms)),
     ];
     let rows: Vec<_> = rows.map(|(what, is)| json!({"a rollback": what, "is": is})).to_vec();
-    place.print(&done, || table::of(&["a rollback"], &rows))?;
+    running.print(&done, || table::of(&["a rollback"], &rows))?;
     if done.unconfirmed.is_empty() {
         return Ok(());
     }
@@ -188,8 +190,8 @@ fn at(model: &ModelName, what: &str) -> String {
     format!("/api/v1/models/{model}/{what}")
 }
 
-fn show(place: &Place, route: &Route) -> anyhow::Result<()> {
-    place.print(route, || {
+fn show(running: &Running, route: &Route) -> anyhow::Result<()> {
+    running.print(route, || {
         let Route { model, generation, updated_by, updated_at, .. } = route;
         let (cause, updated_at) = (cause(route), table::moment(*updated_at));
         format!(
@@ -199,7 +201,7 @@ fn show(place: &Place, route: &Route) -> anyhow::Result<()> {
     })
 }
 
-fn history(place: &Place, history: &History) -> anyhow::Result<()> {
+fn history(running: &Running, history: &History) -> anyhow::Result<()> {
     let rows: Vec<_> = history
         .routes
         .iter()
@@ -217,11 +219,11 @@ fn history(place: &Place, history: &History) -> anyhow::Result<()> {
         })
         .collect();
     let first = ["generation", "from", "until", "arms", "made", "by"];
-    place.print(history, || table::of(&first, &rows))
+    running.print(history, || table::of(&first, &rows))
 }
 
-fn explain(place: &Place, explained: &Explained) -> anyhow::Result<()> {
-    place.print(explained, || {
+fn explain(running: &Running, explained: &Explained) -> anyhow::Result<()> {
+    running.print(explained, || {
         format!("version {}\n{}", explained.version, explained.steps.join("\n"))
     })
 }
