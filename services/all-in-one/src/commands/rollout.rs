@@ -174,10 +174,10 @@ fn line(view: &RolloutView) -> String {
     format!(
         "{:>9} {}  {} canary requests, {} of the baseline  {}",
         state(view),
-        percent(share(view)),
+        table::percent(share(view)),
         view.canary_requests,
         view.baseline_requests,
-        plain(&view.rollout.status),
+        table::plain(&view.rollout.status),
     )
 }
 
@@ -191,12 +191,12 @@ fn list(running: &Running, rollouts: &RolloutList) -> anyhow::Result<()> {
         json!({
             "id": view.rollout.id, "model": view.rollout.model,
             "versions": format!("{} -> {}", view.rollout.baseline, view.rollout.canary),
-            "state": state(view), "share": percent(share(view)),
-            "canary_requests": view.canary_requests, "status": view.rollout.status,
+            "state": state(view), "share": table::percent(share(view)),
+            "canary requests": view.canary_requests, "status": view.rollout.status,
         })
     };
     let rows: Vec<_> = rollouts.rollouts.iter().map(row).collect();
-    let first = ["id", "model", "versions", "state", "share", "canary_requests"];
+    let first = ["id", "model", "versions", "state", "share", "canary requests"];
     println!("{}", table::of(&first, &rows));
     Ok(())
 }
@@ -215,16 +215,16 @@ fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
         rollout.canary,
         rollout.baseline,
         state(view),
-        percent(share(view)),
-        plain(&rollout.created_by),
-        plain(&rollout.status)
+        table::percent(share(view)),
+        table::plain(&rollout.created_by),
+        table::plain(&rollout.status)
     );
     let rows: Vec<_> = view.guardrails.iter().map(guardrail).collect();
-    let first = ["guardrail", "canary", "baseline", "ratio_from", "to"];
+    let first = ["guardrail", "canary", "baseline", "ratio from", "ratio to"];
     println!("{}\n", table::of(&first, &rows));
     let moves = rollout.moves.iter().map(|step| {
         json!({
-            "at": table::moment(step.at), "share": percent(step.share), "generation": step.generation,
+            "at": table::moment(step.at), "share": table::percent(step.share), "generation": step.generation,
             "by": step.by, "why": step.reason,
         })
     });
@@ -235,15 +235,15 @@ fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
 fn guardrail(view: &GuardrailView) -> Value {
     let rate = |bad: u64, requests: u64| match requests {
         0 => "-".to_owned(),
-        _ => format!("{bad} of {requests} ({})", percent(bad as f64 / requests as f64)),
+        _ => format!("{bad} of {requests} ({})", table::percent(bad as f64 / requests as f64)),
     };
     let bound = |bound: Option<f64>| bound.map(|bound| format!("{bound:.2}"));
     json!({
         "guardrail": view.name,
         "canary": rate(view.canary_bad, view.canary_requests),
         "baseline": rate(view.baseline_bad, view.baseline_requests),
-        "ratio_from": bound(view.ratio_lower), "to": bound(view.ratio_upper),
-        "harm_at_next_step": view.harm_at_next_step.map(percent),
+        "ratio from": bound(view.ratio_lower), "ratio to": bound(view.ratio_upper),
+        "harm at next step": view.harm_at_next_step.map(table::percent),
     })
 }
 
@@ -254,14 +254,4 @@ fn state(view: &RolloutView) -> String {
 
 fn share(view: &RolloutView) -> f64 {
     view.rollout.moves.last().map_or(0.0, |last| last.share)
-}
-
-fn percent(share: f64) -> String {
-    let text = format!("{:.2}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// What others wrote must not steer the terminal.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
