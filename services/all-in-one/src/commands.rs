@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use contracts::ApiError;
 use contracts::auth::{NewApiKey, NewUser, UserPatch};
-use domain::{Clock as _, ModelName, Role, Scope};
+
+use domain::{Clock as _, ModelName, Role, Scope, SealedEntry};
 use runtime::SystemClock;
 use runtime::service::SettingsFile;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::Duration;
 
 mod door;
@@ -228,7 +230,9 @@ pub async fn audit(place: &Place, command: AuditCommand) -> anyhow::Result<()> {
     match command {
         AuditCommand::List { actor, action, target, limit } => {
             let page = door.audit(None, limit, actor, action, target).await?;
-            place.running.show(&page, "entries")
+            place.running.print(&page, || {
+                table::of(&AUDIT, &page.entries.iter().map(entry).collect::<Vec<_>>())
+            })
         }
         AuditCommand::Verify => {
             let verdict = door.verify_audit().await?;
@@ -282,7 +286,7 @@ impl Running {
             Some(Value::Array(rows)) => rows.clone(),
             _ => vec![answer.clone()],
         };
-        self.print(&answer, || table::of(&["id", "name", "username"], &rows))
+        self.print(&answer, || table::of(&FIRST, &rows))
     }
 
     /// Prints the answer: as JSON, or as a text for people.
@@ -294,6 +298,42 @@ impl Running {
             println!("{}", text());
         }
         Ok(())
+    }
+}
+
+/// Columns of users and keys that come first.
+const FIRST: [&str; 4] = ["username", "name", "role", "id"];
+
+/// Columns of the trail.
+const AUDIT: [&str; 9] =
+    ["number", "at", "by", "action", "target", "outcome", "reason", "times", "client"];
+
+/// An entry of the trail in a line: what was there before and after has no room in a table.
+fn entry(sealed: &SealedEntry) -> Value {
+    let entry = &sealed.entry;
+    json!({
+        "number": sealed.seq, "at": table::moment(entry.at),
+        "by": entry.actor.as_ref().map(|actor| &actor.name), "action": entry.action,
+        "target": entry.target, "outcome": entry.outcome, "reason": entry.reason,
+        "times": entry.count, "client": entry.client, "request": entry.request_id,
+    })
+}
+
+/// The failure of a command with all the faults that the engine named, one a line: its message tells only the first.
+pub fn in_full(error: anyhow::Error) -> anyhow::Error {
+    let Some(ApiError { message, errors, .. }) = error.downcast_ref() else { return error };
+    let faults: Vec<String> = errors
+        .iter()
+        .map(|fault| {
+            format!("\n  `{}` {}", table::plain(&fault.pointer), table::plain(&fault.detail))
+        })
+        .collect();
+    match faults.len() {
+        0 | 1 => error,
+        count if *message == ApiError::fields(errors.clone()).message => {
+            anyhow::anyhow!("{count} values are at fault:{}", faults.concat())
+        }
+        _ => anyhow::anyhow!("{}{}", table::plain(message), faults.concat()),
     }
 }
 
@@ -321,4 +361,30 @@ fn password(file: Option<PathBuf>, name: &str) -> anyhow::Result<String> {
 fn role(name: &str) -> Result<Role, String> {
     let role = Role::parse(name).filter(|role| *role != Role::Service);
     role.ok_or_else(|| format!("`{name}` is no role: admin, engineer, analyst or client"))
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{ErrorCode, FieldError};
+
+    use super::*;
+
+    fn fault(pointer: &str) -> FieldError {
+        FieldError { pointer: pointer.to_owned(), detail: "must be\u{1b} a number".to_owned() }
+    }
+
+    #[test]
+    fn all_faults_are_told_each_on_a_line() {
+        let two = vec![fault("#/a"), fault("#/b")];
+        let told = |error: ApiError| in_full(error.into()).to_string();
+        assert_eq!(
+            told(ApiError::fields(two.clone())),
+            "2 values are at fault:\n  `#/a` must be a number\n  `#/b` must be a number"
+        );
+        let named = ApiError { errors: two, ..ApiError::new(ErrorCode::Conflict, "taken") };
+        assert!(told(named).starts_with("taken\n  `#/a` must"));
+        assert_eq!(told(ApiError::new(ErrorCode::Conflict, "taken")), "taken");
+        let one = told(ApiError::at("#/a", "is wrong"));
+        assert_eq!(one, "`#/a` is wrong");
+    }
 }

@@ -129,7 +129,7 @@ enum ModelCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    exit_code(start().await)
+    exit_code(start().await.map_err(commands::in_full))
 }
 
 async fn start() -> anyhow::Result<()> {
