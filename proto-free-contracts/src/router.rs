@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 mod experiments;
 mod registry;
+mod report_text;
 mod rollouts;
 mod routing;
 mod shadows;
@@ -21,6 +22,7 @@ use utoipa::ToSchema;
 
 pub use experiments::*;
 pub use registry::*;
+pub use report_text::Ending;
 pub use rollouts::*;
 pub use routing::*;
 pub use shadows::*;

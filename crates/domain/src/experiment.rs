@@ -249,6 +249,20 @@ pub struct Metric {
     pub better: Better,
 }
 
+impl Metric {
+    /// What its values are counted in, where the measure tells; `None` where only feedback knows.
+    pub fn unit(&self) -> Option<&'static str> {
+        match (&self.of, self.per_unit) {
+            (Measure::Latency, _) => Some("ms"),
+            (Measure::Confidence, PerUnit::Mean | PerUnit::Max) => Some("probability"),
+            (of, PerUnit::Mean) if of.is_yes_or_no() => Some("share of requests"),
+            (of, PerUnit::Sum) if of.is_yes_or_no() => Some("requests"),
+            (of, PerUnit::Max) if of.is_yes_or_no() => Some("share of units"),
+            _ => None,
+        }
+    }
+}
+
 /// What is measured of a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "measure", rename_all = "snake_case", deny_unknown_fields)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use serde::de::DeserializeOwned;
 
 use crate::http::{App, InternalRoutes, Server};
@@ -18,15 +18,22 @@ use crate::{Authenticator, Process, RuntimeError};
 #[derive(Debug, Parser)]
 #[command(version, about = "A service of the AI Decision Engine.")]
 pub struct Arguments {
-    /// The TOML file with settings; without it, `engine.toml` is read if it is there.
-    #[arg(long)]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    file: SettingsFile,
     /// Check the settings and exit.
     #[arg(long)]
-    pub check: bool,
+    check: bool,
     /// Print the commented defaults and exit.
     #[arg(long)]
-    pub print_defaults: bool,
+    print_defaults: bool,
+}
+
+/// Where the settings are, for a command that serves nothing.
+#[derive(Debug, Args)]
+pub struct SettingsFile {
+    /// The TOML file with settings; without it, `engine.toml` is read if it is there.
+    #[arg(long)]
+    config: Option<PathBuf>,
 }
 
 /// The settings of a service that runs by itself; `own` is its own section.
@@ -85,13 +92,26 @@ impl Arguments {
             println!("{}", defaults.join("\n"));
             return Ok(None);
         }
-        let layers = settings::layers(defaults, self.config.as_deref(), settings::environment())?;
-        let settings = build(&layers)?;
+        let settings = self.file.read(defaults, build)?;
         if self.check {
             println!("settings are right");
             return Ok(None);
         }
         Ok(Some(settings))
+    }
+}
+
+impl SettingsFile {
+    /// What `build` makes of the settings.
+    ///
+    /// # Errors
+    /// If they are not right.
+    pub fn read<T>(
+        &self,
+        defaults: &[&str],
+        build: impl FnOnce(&Layers) -> Result<T, RuntimeError>,
+    ) -> Result<T, RuntimeError> {
+        build(&settings::layers(defaults, self.config.as_deref(), settings::environment())?)
     }
 }
 

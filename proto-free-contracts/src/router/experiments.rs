@@ -1,8 +1,7 @@
 //! Experiments, the layers they share, and what they report.
 
 pub use domain::experiment::Advice;
-use domain::experiment::Experiment;
-use domain::experiment::{Design, ExperimentState, Look, PlannedArm};
+use domain::experiment::{Design, Epoch, Experiment, ExperimentState, Look, PlannedArm, Verdict};
 use domain::layer::Layer;
 use domain::{ModelName, PlanId, VersionId};
 use serde::{Deserialize, Serialize};
@@ -98,8 +97,25 @@ pub struct Report {
     pub experiment: PlanId,
     /// Its name.
     pub name: String,
+    /// The model whose versions are compared.
+    pub model: ModelName,
+    /// What is believed, and why.
+    pub hypothesis: String,
     /// Where it stands.
     pub state: ExperimentState,
+    /// What a person decided, once it has ended: it may differ from the recommendation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// When it first ran.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<OffsetDateTime>,
+    /// When it ended.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<OffsetDateTime>,
+    /// Its weights over time, oldest first; the last one is in force.
+    pub epochs: Vec<Epoch>,
     /// When this was computed.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -111,7 +127,7 @@ pub struct Report {
     pub sample_ratio: SampleRatio,
     /// How far it is.
     pub power: Power,
-    /// What to do.
+    /// What to do; of an experiment that has ended: what the evidence said.
     pub recommendation: Recommendation,
     /// The primary metric over time.
     pub looks: Vec<Look>,
@@ -158,6 +174,9 @@ pub struct MetricReport {
     pub name: String,
     /// Its role.
     pub role: MetricRole,
+    /// What its values are counted in, where the measure tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Each arm's mean.
     pub arms: Vec<ArmMean>,
     /// Each version compared with the control.
@@ -238,11 +257,13 @@ pub struct SampleRatio {
 /// How far an experiment is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Power {
-    /// Units in all arms that are needed, by estimate, to find the minimum effect with 80 % power.
+    /// The least difference of the primary metric worth having, in its own unit.
+    pub effect: f64,
+    /// Units in all arms that are needed, by estimate, to find this effect with 80 % power.
     pub units_needed: Option<u64>,
     /// Units with a value of the primary metric so far.
     pub units: u64,
-    /// Such units a day, over the time so far.
+    /// Such units a day, over the time so far; absent in the first hour, which tells little of a day.
     pub units_per_day: Option<f64>,
     /// Days left at that rate; 0 when it is far enough.
     pub days_left: Option<f64>,

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use contracts::ApiError;
 use contracts::auth::{NewApiKey, NewUser, UserPatch};
-use domain::{Clock as _, ModelName, Role, Scope};
+
+use domain::{Clock as _, ModelName, Role, Scope, SealedEntry};
 use runtime::SystemClock;
-use runtime::service::Arguments;
+use runtime::service::SettingsFile;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::Duration;
 
 mod door;
@@ -27,17 +29,24 @@ use door::{Door, Engine};
 pub use experiment::{ExperimentCommand, experiment};
 pub use rollout::{RolloutCommand, rollout};
 
-/// Where to do it.
+/// A running engine, or without one the stores of the settings.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// A running engine, such as `http://127.0.0.1:8000`. Without it, the stores of the settings.
+    #[command(flatten)]
+    running: Running,
+    #[command(flatten)]
+    file: SettingsFile,
+}
+
+/// A running engine, and how its answer is printed.
+#[derive(Debug, Args)]
+pub struct Running {
+    /// A running engine, such as `http://127.0.0.1:8000`.
     #[arg(long, env = "ENGINE_URL", global = true)]
     url: Option<String>,
     /// A token or API key for that engine, of whoever may do it.
     #[arg(long, env = "ENGINE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
-    #[command(flatten)]
-    arguments: Arguments,
     /// Print JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -160,10 +169,10 @@ pub enum AuditCommand {
 /// # Errors
 /// What the engine or its stores refuse.
 pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
-    let Some(door) = place.open().await? else { return Ok(()) };
+    let door = place.open().await?;
     let change = |name: String, change: UserPatch| door.change_user(name, change);
     let view = match command {
-        UserCommand::List => return place.show(&door.users().await?, "users"),
+        UserCommand::List => return place.running.show(&door.users().await?, "users"),
         UserCommand::Create { name, role, models, password_file } => {
             let password = password(password_file, &name)?;
             let scope = Scope { models: models.into_iter().collect(), ..Scope::default() };
@@ -183,7 +192,7 @@ pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
             change(name, UserPatch { password, ..UserPatch::default() }).await?
         }
     };
-    place.show(&view, "")
+    place.running.show(&view, "")
 }
 
 /// Does what was asked of API keys.
@@ -191,9 +200,9 @@ pub async fn user(place: &Place, command: UserCommand) -> anyhow::Result<()> {
 /// # Errors
 /// What the engine or its stores refuse.
 pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
-    let Some(door) = place.open().await? else { return Ok(()) };
+    let door = place.open().await?;
     match command {
-        KeyCommand::List => place.show(&door.api_keys().await?, "api_keys"),
+        KeyCommand::List => place.running.show(&door.api_keys().await?, "api_keys"),
         KeyCommand::Create { name, role, models, routes, expires_in_days } => {
             let scope = Scope {
                 models: models.into_iter().collect(),
@@ -202,12 +211,12 @@ pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
             let days = expires_in_days.map(|days| Duration::days(days.into()));
             let expires_at = days.map(|days| SystemClock.now() + days);
             let new = NewApiKey { name, role, scope, expires_at };
-            place.show(&door.create_api_key(new).await?, "")
+            place.running.show(&door.create_api_key(new).await?, "")
         }
         KeyCommand::Rotate { id, overlap_s } => {
-            place.show(&door.rotate_api_key(id, overlap_s).await?, "")
+            place.running.show(&door.rotate_api_key(id, overlap_s).await?, "")
         }
-        KeyCommand::Revoke { id } => place.show(&door.revoke_api_key(id).await?, ""),
+        KeyCommand::Revoke { id } => place.running.show(&door.revoke_api_key(id).await?, ""),
     }
 }
 
@@ -217,15 +226,17 @@ pub async fn key(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
 /// What the engine or its stores refuse; also if the trail is not whole.
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
 pub async fn audit(place: &Place, command: AuditCommand) -> anyhow::Result<()> {
-    let Some(door) = place.open().await? else { return Ok(()) };
+    let door = place.open().await?;
     match command {
         AuditCommand::List { actor, action, target, limit } => {
             let page = door.audit(None, limit, actor, action, target).await?;
-            place.show(&page, "entries")
+            place.running.print(&page, || {
+                table::of(&AUDIT, &page.entries.iter().map(entry).collect::<Vec<_>>())
+            })
         }
         AuditCommand::Verify => {
             let verdict = door.verify_audit().await?;
-            place.show(&verdict, "")?;
+            place.running.show(&verdict, "")?;
             if verdict.whole {
                 return Ok(());
             }
@@ -246,16 +257,18 @@ pub async fn audit(place: &Place, command: AuditCommand) -> anyhow::Result<()> {
 }
 
 impl Place {
-    async fn open(&self) -> anyhow::Result<Option<Door>> {
-        match (&self.url, &self.token) {
-            (Some(url), Some(token)) => Ok(Some(Door::engine(url, token)?)),
+    async fn open(&self) -> anyhow::Result<Door> {
+        match (&self.running.url, &self.running.token) {
+            (Some(url), Some(token)) => Door::engine(url, token),
             (Some(_), None) => {
                 bail!("a running engine asks who you are: give `--token`, or set ENGINE_TOKEN")
             }
-            (None, _) => Door::stores(&self.arguments).await,
+            (None, _) => Door::stores(&self.file).await,
         }
     }
+}
 
+impl Running {
     /// The running engine, for what has to reach its routers.
     fn engine(&self) -> anyhow::Result<Engine> {
         match (&self.url, &self.token) {
@@ -273,7 +286,7 @@ impl Place {
             Some(Value::Array(rows)) => rows.clone(),
             _ => vec![answer.clone()],
         };
-        self.print(&answer, || table::of(&["id", "name", "username"], &rows))
+        self.print(&answer, || table::of(&FIRST, &rows))
     }
 
     /// Prints the answer: as JSON, or as a text for people.
@@ -285,6 +298,42 @@ impl Place {
             println!("{}", text());
         }
         Ok(())
+    }
+}
+
+/// Columns of users and keys that come first.
+const FIRST: [&str; 4] = ["username", "name", "role", "id"];
+
+/// Columns of the trail.
+const AUDIT: [&str; 9] =
+    ["number", "at", "by", "action", "target", "outcome", "reason", "times", "client"];
+
+/// An entry of the trail in a line: what was there before and after has no room in a table.
+fn entry(sealed: &SealedEntry) -> Value {
+    let entry = &sealed.entry;
+    json!({
+        "number": sealed.seq, "at": table::moment(entry.at),
+        "by": entry.actor.as_ref().map(|actor| &actor.name), "action": entry.action,
+        "target": entry.target, "outcome": entry.outcome, "reason": entry.reason,
+        "times": entry.count, "client": entry.client, "request": entry.request_id,
+    })
+}
+
+/// The failure of a command with all the faults that the engine named, one a line: its message tells only the first.
+pub fn in_full(error: anyhow::Error) -> anyhow::Error {
+    let Some(ApiError { message, errors, .. }) = error.downcast_ref() else { return error };
+    let faults: Vec<String> = errors
+        .iter()
+        .map(|fault| {
+            format!("\n  `{}` {}", table::plain(&fault.pointer), table::plain(&fault.detail))
+        })
+        .collect();
+    match faults.len() {
+        0 | 1 => error,
+        count if *message == ApiError::fields(errors.clone()).message => {
+            anyhow::anyhow!("{count} values are at fault:{}", faults.concat())
+        }
+        _ => anyhow::anyhow!("{}{}", table::plain(message), faults.concat()),
     }
 }
 
@@ -312,4 +361,30 @@ fn password(file: Option<PathBuf>, name: &str) -> anyhow::Result<String> {
 fn role(name: &str) -> Result<Role, String> {
     let role = Role::parse(name).filter(|role| *role != Role::Service);
     role.ok_or_else(|| format!("`{name}` is no role: admin, engineer, analyst or client"))
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::{ErrorCode, FieldError};
+
+    use super::*;
+
+    fn fault(pointer: &str) -> FieldError {
+        FieldError { pointer: pointer.to_owned(), detail: "must be\u{1b} a number".to_owned() }
+    }
+
+    #[test]
+    fn all_faults_are_told_each_on_a_line() {
+        let two = vec![fault("#/a"), fault("#/b")];
+        let told = |error: ApiError| in_full(error.into()).to_string();
+        assert_eq!(
+            told(ApiError::fields(two.clone())),
+            "2 values are at fault:\n  `#/a` must be a number\n  `#/b` must be a number"
+        );
+        let named = ApiError { errors: two, ..ApiError::new(ErrorCode::Conflict, "taken") };
+        assert!(told(named).starts_with("taken\n  `#/a` must"));
+        assert_eq!(told(ApiError::new(ErrorCode::Conflict, "taken")), "taken");
+        let one = told(ApiError::at("#/a", "is wrong"));
+        assert_eq!(one, "`#/a` is wrong");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use all_in_one::commands::{
     self, AuditCommand, ExperimentCommand, KeyCommand, Place, RollbackCommand, RolloutCommand,
-    RouteCommand, UserCommand,
+    RouteCommand, Running, UserCommand,
 };
 use all_in_one::engine::{artifact_keys, greeting};
 use all_in_one::settings::DEFAULTS;
@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use models::Package;
 use runtime::http::Server;
 use runtime::process::{Signals, exit_code};
-use runtime::service::Arguments;
+use runtime::service::{Arguments, SettingsFile};
 use runtime::telemetry;
 
 /// Serves AI models and decides which version answers.
@@ -46,7 +46,7 @@ enum Command {
     /// too; any number may at once.
     Migrate {
         #[command(flatten)]
-        arguments: Arguments,
+        file: SettingsFile,
     },
     /// Work on the files of models.
     #[command(subcommand)]
@@ -54,14 +54,15 @@ enum Command {
     /// Look at a model without an engine.
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Make and change users.
+    /// Make and change users: of a running engine, or without `--url` in the stores of the settings.
     User {
         #[command(flatten)]
         place: Place,
         #[command(subcommand)]
         command: UserCommand,
     },
-    /// Make, replace and revoke API keys.
+    /// Make, replace and revoke API keys: of a running engine, or without `--url` in the stores of
+    /// the settings.
     Key {
         #[command(flatten)]
         place: Place,
@@ -71,11 +72,12 @@ enum Command {
     /// Begin rollouts, follow them, and hold, promote or end them by hand.
     Rollout {
         #[command(flatten)]
-        place: Place,
+        running: Running,
         #[command(subcommand)]
         command: RolloutCommand,
     },
-    /// Read and verify the audit trail.
+    /// Read and verify the audit trail: of a running engine, or without `--url` in the stores of the
+    /// settings.
     Audit {
         #[command(flatten)]
         place: Place,
@@ -85,21 +87,21 @@ enum Command {
     /// Plan, run and read experiments of a running engine.
     Experiment {
         #[command(flatten)]
-        place: Place,
+        running: Running,
         #[command(subcommand)]
         command: ExperimentCommand,
     },
     /// Look at which version answers, and change it, in a running engine.
     Route {
         #[command(flatten)]
-        place: Place,
+        running: Running,
         #[command(subcommand)]
         command: RouteCommand,
     },
     /// Give all requests to the last stable version, or to another, in a running engine: at once.
     Rollback {
         #[command(flatten)]
-        place: Place,
+        running: Running,
         #[command(flatten)]
         command: RollbackCommand,
     },
@@ -111,7 +113,7 @@ enum ArtifactsCommand {
     /// `storage.artifacts_encryption_key`. The engine may run meanwhile, if it knows both keys.
     Reencrypt {
         #[command(flatten)]
-        arguments: Arguments,
+        file: SettingsFile,
     },
 }
 
@@ -127,25 +129,23 @@ enum ModelCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    exit_code(start().await)
+    exit_code(start().await.map_err(commands::in_full))
 }
 
 async fn start() -> anyhow::Result<()> {
     match CommandLine::parse().command {
         Command::Serve { arguments, demo } => serve(&arguments, demo).await,
         Command::Demo { arguments } => serve(&arguments, true).await,
-        Command::Migrate { arguments } => migrate(&arguments).await,
-        Command::Artifacts(ArtifactsCommand::Reencrypt { arguments }) => {
-            reencrypt(&arguments).await
-        }
+        Command::Migrate { file } => migrate(&file).await,
+        Command::Artifacts(ArtifactsCommand::Reencrypt { file }) => reencrypt(&file).await,
         Command::Model(ModelCommand::Inspect { files }) => inspect(&files),
         Command::User { place, command } => commands::user(&place, command).await,
         Command::Key { place, command } => commands::key(&place, command).await,
-        Command::Rollout { place, command } => commands::rollout(&place, command).await,
+        Command::Rollout { running, command } => commands::rollout(&running, command).await,
         Command::Audit { place, command } => commands::audit(&place, command).await,
-        Command::Experiment { place, command } => commands::experiment(&place, command).await,
-        Command::Route { place, command } => commands::route(&place, command).await,
-        Command::Rollback { place, command } => commands::rollback(&place, command).await,
+        Command::Experiment { running, command } => commands::experiment(&running, command).await,
+        Command::Route { running, command } => commands::route(&running, command).await,
+        Command::Rollback { running, command } => commands::rollback(&running, command).await,
     }
 }
 
@@ -176,8 +176,8 @@ async fn serve(arguments: &Arguments, with_demo: bool) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
-    let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
+async fn migrate(file: &SettingsFile) -> anyhow::Result<()> {
+    let settings = file.read(&DEFAULTS, Settings::read)?;
     let _telemetry = telemetry::init("decision-engine", &settings.telemetry)?;
     storage::relational(&settings.storage.relational).await?;
     storage::documents(&settings.storage.documents).await?;
@@ -186,8 +186,8 @@ async fn migrate(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-async fn reencrypt(arguments: &Arguments) -> anyhow::Result<()> {
-    let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(()) };
+async fn reencrypt(file: &SettingsFile) -> anyhow::Result<()> {
+    let settings = file.read(&DEFAULTS, Settings::read)?;
     let storage = &settings.storage;
     let done = storage::reencrypt(&storage.artifacts, artifact_keys(storage)).await?;
     println!("{} files written anew, {} were as they should be", done.written, done.kept);

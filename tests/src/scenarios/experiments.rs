@@ -104,6 +104,7 @@ async fn the_better_version_is_found_and_shipped(topology: Topology) {
         "{reason}"
     );
     let comparison = &said["metrics"][0]["comparisons"][0];
+    // By how many units each version got, the last of its fives may not be whole.
     assert!((comparison["difference"].as_f64().unwrap() - 0.4).abs() < 0.02, "{comparison}");
     assert!(comparison["lower"].as_f64().unwrap() > 0.0, "{comparison}");
     assert!(comparison["p_corrected"].as_f64().unwrap() < 0.05, "{comparison}");
@@ -138,6 +139,11 @@ async fn the_better_version_is_found_and_shipped(topology: Topology) {
     assert!(after.iter().all(|(version, _)| version == "2"), "everybody gets it: {after:?}");
     let now = client.get(&format!("{AT}/{id}")).await.expect_status(200).json();
     assert_eq!((&now["state"], &now["verdict"]["version"]), (&json!("decided"), &json!("2")));
+    let said = report(&client, &id).await;
+    assert_eq!((&said["verdict"], &said["ended_at"]), (&now["verdict"], &now["ended_at"]));
+    let page = analyst.get(&format!("{AT}/{id}/report?format=html")).await.text();
+    assert!(page.contains("<b>Decided: version 2 answers everybody</b>"), "{page}");
+    assert!(!page.contains("advice ship") && page.contains("What the evidence said"), "{page}");
     let audit = client.get("/api/v1/audit?target=model:exp-ship&action=experiment").await.json();
     let done: Vec<_> = audit["entries"]
         .as_array()
@@ -355,6 +361,15 @@ async fn the_command_line_runs_an_experiment(topology: Topology) {
     said(&["experiment", "pause", id]);
     said(&["experiment", "resume", id]);
     assert!(said(&["experiment", "abort", id, "--reason", "enough"]).contains("stopped"));
+    let report = said(&["experiment", "report", id]);
+    for words in ["Stopped: no version was chosen", ": enough", "what the evidence said: "] {
+        assert!(report.contains(words), "`{words}` is not in: {report}");
+    }
+    let shown = said(&["experiment", "show", id]);
+    for words in ["hypothesis  ", "1: 25 %, 2: 75 %", "a larger share", "of the layer", "promoted"]
+    {
+        assert!(shown.contains(words), "`{words}` is not in: {shown}");
+    }
     let listed = said(&["experiment", "list", "--model", "exp-cli"]);
     assert!(listed.contains(id) && listed.contains("2: 75 %"), "{listed}");
     let refused = run(engine, client.token(), &["experiment", "start", id]);

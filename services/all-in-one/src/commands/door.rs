@@ -10,7 +10,7 @@ use contracts::auth::{
 use contracts::{AuthApi, Call};
 use domain::{AuditFilter, Principal, Role};
 use runtime::SystemClock;
-use runtime::service::Arguments;
+use runtime::service::SettingsFile;
 use serde_json::json;
 
 use crate::settings::{DEFAULTS, Settings};
@@ -29,9 +29,8 @@ impl Door {
         Ok(Self::Engine(Engine::new(url, token, PATIENCE)?))
     }
 
-    /// `None` where only the settings were asked for.
-    pub(super) async fn stores(arguments: &Arguments) -> anyhow::Result<Option<Self>> {
-        let Some(settings) = arguments.read(&DEFAULTS, Settings::read)? else { return Ok(None) };
+    pub(super) async fn stores(file: &SettingsFile) -> anyhow::Result<Self> {
+        let settings = file.read(&DEFAULTS, Settings::read)?;
         let relational = storage::relational(&settings.storage.relational).await?;
         let deps = auth::Deps {
             accounts: relational.accounts,
@@ -40,7 +39,7 @@ impl Door {
             provider: clients::provider(),
             clock: Arc::new(SystemClock),
         };
-        Ok(Some(Self::Stores(auth::build(settings.auth.clone(), deps).await?)))
+        Ok(Self::Stores(auth::build(settings.auth.clone(), deps).await?))
     }
 
     pub(super) async fn users(&self) -> anyhow::Result<UserList> {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use contracts::router::{Comparison, ExperimentList, MetricReport, Report, WhatIfAnswer};
+use contracts::router::{ExperimentList, Report, WhatIfAnswer};
 use domain::experiment::{Experiment, ExperimentState};
 use domain::{ModelName, PlanId, VersionId};
 use serde_json::{Value, json};
 
 use super::door::Engine;
-use super::{Place, table};
+use super::{Running, routes, table};
+
+mod text;
 
 /// `decision-engine experiment ...`
 #[derive(Debug, Subcommand)]
@@ -109,18 +111,21 @@ const AT: &str = "/api/v1/experiments";
 ///
 /// # Errors
 /// What the engine refuses.
-pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn experiment(running: &Running, command: ExperimentCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     let done = match command {
         ExperimentCommand::List { model } => {
             let query: Vec<_> =
                 model.iter().map(|model| ("model", model.as_str().to_owned())).collect();
             let list: ExperimentList = engine.get(AT, &query).await?;
-            return place.print(&list, || {
+            return running.print(&list, || {
                 table::of(&FIRST, &list.experiments.iter().map(row).collect::<Vec<_>>())
             });
         }
-        ExperimentCommand::Show { id } => engine.get(&format!("{AT}/{id}"), &[]).await?,
+        ExperimentCommand::Show { id } => {
+            let experiment: Experiment = engine.get(&format!("{AT}/{id}"), &[]).await?;
+            return running.print(&experiment, || text::experiment(&experiment));
+        }
         ExperimentCommand::Create { file } => {
             let text = if file.as_os_str() == "-" {
                 std::io::read_to_string(std::io::stdin()).context("standard input")?
@@ -146,18 +151,18 @@ pub async fn experiment(place: &Place, command: ExperimentCommand) -> anyhow::Re
         }
         ExperimentCommand::Report { id } => {
             let report = report(&engine, &id).await?;
-            return place.print(&report, || in_words(&report));
+            return running.print(&report, || text::report(&report));
         }
         ExperimentCommand::Watch { id, every_s, once } => {
-            return watch(place, &engine, &id, Duration::from_secs(every_s.max(1)), once).await;
+            return watch(running, &engine, &id, Duration::from_secs(every_s.max(1)), once).await;
         }
         ExperimentCommand::WhatIf { id, policy } => {
             let body = json!({"policy": planned(&policy)});
             let answer: WhatIfAnswer = engine.post(&format!("{AT}/{id}/what-if"), &body).await?;
-            return place.print(&answer, || what_if(&answer));
+            return running.print(&answer, || text::what_if(&answer));
         }
     };
-    place.print(&done, || table::of(&FIRST, &[row(&done)]))
+    running.print(&done, || table::of(&FIRST, &[row(&done)]))
 }
 
 async fn act(engine: &Engine, id: &PlanId, what: &str, body: Value) -> anyhow::Result<Experiment> {
@@ -171,7 +176,7 @@ async fn report(engine: &Engine, id: &PlanId) -> anyhow::Result<Report> {
 /// Draws the report over the one before.
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
 async fn watch(
-    place: &Place,
+    running: &Running,
     engine: &Engine,
     id: &PlanId,
     every: Duration,
@@ -179,11 +184,11 @@ async fn watch(
 ) -> anyhow::Result<()> {
     loop {
         let report = report(engine, id).await?;
-        if !place.json && !once {
+        if !running.json && !once {
             // Clears the screen, and goes to its top.
             print!("\u{1b}[2J\u{1b}[H");
         }
-        place.print(&report, || in_words(&report))?;
+        running.print(&report, || text::report(&report))?;
         if once || matches!(report.state, ExperimentState::Decided | ExperimentState::Stopped) {
             return Ok(());
         }
@@ -200,124 +205,16 @@ const FIRST: [&str; 5] = ["id", "name", "model", "state", "arms"];
 
 /// An experiment in a line.
 fn row(experiment: &Experiment) -> Value {
-    let arm = |arm: &domain::route::Arm| {
-        format!("{}: {} %", arm.version, f64::from(arm.share_ppm) / 10_000.0)
-    };
     json!({
         "id": experiment.id,
         "name": experiment.name,
         "model": experiment.model,
         "state": experiment.state,
-        "arms": experiment.arms.iter().map(arm).collect::<Vec<_>>().join(", "),
+        "arms": routes::arms(&experiment.arms),
         "layer": experiment.slice.layer,
-        "advice": experiment.advice.map(|advice| advice.as_str()),
+        "advice": experiment.advice.map(text::advice),
         "promoted": experiment.verdict.as_ref().and_then(|verdict| verdict.version),
     })
-}
-
-/// The report for people.
-fn in_words(report: &Report) -> String {
-    let mut lines = vec![format!("{} ({})", report.name, report.state.as_str()), String::new()];
-    let said = &report.recommendation;
-    lines.push(format!("{}: {}", said.action.as_str().replace('_', " "), said.reason));
-    lines.push(String::new());
-    let arms: Vec<Value> = report
-        .arms
-        .iter()
-        .map(|arm| {
-            json!({"version": arm.version, "control": if arm.control { "yes" } else { "" },
-                "share": format!("{:.1} %", arm.share * 100.0), "units": arm.units,
-                "requests": arm.requests, "outcomes": arm.outcomes})
-        })
-        .collect();
-    lines.push(table::of(&["version", "control", "share"], &arms));
-    for metric in &report.metrics {
-        let role = serde_json::to_value(metric.role).unwrap_or_default();
-        let role = role.as_str().unwrap_or_default();
-        lines.extend([String::new(), format!("{} ({role})", metric.name), of_metric(metric)]);
-    }
-    let ratio = &report.sample_ratio;
-    let verdict = if ratio.mismatch { "does not fit" } else { "fits" };
-    lines.push(String::new());
-    lines.push(format!(
-        "split {verdict} the weights (p {}); {} units in several arms",
-        short(Some(ratio.p_value)),
-        ratio.in_several_arms
-    ));
-    let power = &report.power;
-    let needed = power.units_needed.map_or("-".to_owned(), |units| units.to_string());
-    let left = short(power.days_left);
-    lines.push(format!("{} units of {needed} needed; {left} days left", power.units));
-    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
-    // What others wrote must not steer the terminal.
-    let text = lines.join("\n");
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
-}
-
-fn of_metric(metric: &MetricReport) -> String {
-    let row = |arm: &contracts::router::ArmMean| {
-        let found = metric.comparisons.iter().find(|one| one.version == arm.version);
-        let of = |value: fn(&Comparison) -> Option<f64>| {
-            found.map_or(String::new(), |one| short(value(one)))
-        };
-        let interval = found
-            .map_or(String::new(), |one| format!("{} to {}", short(one.lower), short(one.upper)));
-        let mut row = json!({"version": arm.version, "units": arm.units, "mean": short(arm.mean),
-            "difference": of(|one| one.difference), "interval": interval,
-            "p": of(|one| one.p_value), "p corrected": of(|one| one.p_corrected)});
-        if let (Some(state), Some(row)) = (found.and_then(|one| one.guardrail), row.as_object_mut())
-        {
-            row.insert("guardrail".to_owned(), json!(state));
-        }
-        row
-    };
-    let first = ["version", "units", "mean", "difference", "interval"];
-    table::of(&first, &metric.arms.iter().map(row).collect::<Vec<_>>())
-}
-
-fn what_if(answer: &WhatIfAnswer) -> String {
-    let estimates = [
-        ("snips (use this)", answer.snips),
-        ("doubly robust", answer.doubly_robust),
-        ("ips", answer.ips),
-    ];
-    let row = |(name, estimate): (&str, Option<contracts::router::Estimate>)| {
-        json!({"estimator": name, "value": short(estimate.map(|one| one.value)),
-            "lower": short(estimate.map(|one| one.lower)),
-            "upper": short(estimate.map(|one| one.upper))})
-    };
-    let mut lines = vec![format!(
-        "earned {}; {} decisions, worth {} of the policy's own; largest weight {}",
-        short(answer.earned),
-        answer.decisions,
-        short(Some(answer.effective_sample_size)),
-        short(Some(answer.largest_weight))
-    )];
-    match &answer.refused {
-        Some(why) => lines.push(format!("no verdict: {why}")),
-        None => lines
-            .push(table::of(&["estimator"], &estimates.into_iter().map(row).collect::<Vec<_>>())),
-    }
-    lines.join("\n")
-}
-
-/// Four digits that count; `-` for none.
-fn short(value: Option<f64>) -> String {
-    let Some(value) = value.filter(|value| value.is_finite()) else { return "-".to_owned() };
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let size = value.abs().log10().floor();
-    if !(-5.0..9.0).contains(&size) {
-        return format!("{value:.3e}");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8")]
-    let digits = (3.0 - size).clamp(0.0, 8.0) as usize;
-    let text = format!("{value:.digits$}");
-    if !text.contains('.') {
-        return text;
-    }
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `<version>=<weight>`, or a version alone.
@@ -333,12 +230,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_read_and_numbers_are_short() {
+    fn weights_are_read() {
         let (version, number) = weight("2=0.5").unwrap();
         assert_eq!((version.number(), number), (2, 0.5));
         assert_eq!(weight("3").unwrap().1, 1.0);
         assert!(weight("2=x").is_err() && weight("x=1").is_err());
-        let told = [None, Some(0.0), Some(0.123_456), Some(-2.5), Some(12_345.6), Some(1e-9)];
-        assert_eq!(told.map(short), ["-", "0", "0.1235", "-2.5", "12346", "1.000e-9"]);
     }
 }

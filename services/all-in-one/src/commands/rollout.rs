@@ -11,7 +11,7 @@ use domain::{ModelName, PlanId, VersionId};
 use serde_json::{Value, json};
 
 use super::door::Engine;
-use super::{Place, table};
+use super::{Running, table};
 
 /// `decision-engine rollout ...`
 #[derive(Debug, Subcommand)]
@@ -100,12 +100,12 @@ pub enum RolloutCommand {
 ///
 /// # Errors
 /// What the engine refuses; also if a rollout that is watched does not end in success.
-pub async fn rollout(place: &Place, command: RolloutCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn rollout(running: &Running, command: RolloutCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     let act = async |id: &PlanId, action: &str, body: Value| -> anyhow::Result<()> {
         let path = format!("/api/v1/rollouts/{id}/{action}");
         let view: RolloutView = engine.post(&path, &body).await?;
-        print(place, &view)
+        print(running, &view)
     };
     match command {
         RolloutCommand::Start { model, version, steps, harm_budget, approve, plan, reason } => {
@@ -121,15 +121,15 @@ pub async fn rollout(place: &Place, command: RolloutCommand) -> anyhow::Result<(
             harm_budget.into_iter().for_each(|budget| plan.harm_budget = budget);
             approve.into_iter().for_each(|approve| plan.approve = approve);
             let new = NewRollout { model, canary: version, baseline: None, plan, reason };
-            print(place, &engine.post("/api/v1/rollouts", &new).await?)
+            print(running, &engine.post("/api/v1/rollouts", &new).await?)
         }
         RolloutCommand::List { model, open } => {
             let mut query = vec![("open", open.to_string())];
             query.extend(model.map(|model| ("model", model.to_string())));
-            list(place, &engine.get("/api/v1/rollouts", &query).await?)
+            list(running, &engine.get("/api/v1/rollouts", &query).await?)
         }
-        RolloutCommand::Show { id } => print(place, &look(&engine, &id).await?),
-        RolloutCommand::Watch { id, every_s } => watch(place, &engine, &id, every_s).await,
+        RolloutCommand::Show { id } => print(running, &look(&engine, &id).await?),
+        RolloutCommand::Watch { id, every_s } => watch(running, &engine, &id, every_s).await,
         RolloutCommand::Pause { id, reason } => act(&id, "pause", json!({"reason": reason})).await,
         RolloutCommand::Resume { id } => act(&id, "resume", json!({})).await,
         RolloutCommand::Promote { id, reason } => {
@@ -145,11 +145,16 @@ async fn look(engine: &Engine, id: &PlanId) -> anyhow::Result<RolloutView> {
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-async fn watch(place: &Place, engine: &Engine, id: &PlanId, every_s: u64) -> anyhow::Result<()> {
+async fn watch(
+    running: &Running,
+    engine: &Engine,
+    id: &PlanId,
+    every_s: u64,
+) -> anyhow::Result<()> {
     let mut before = String::new();
     loop {
         let view = look(engine, id).await?;
-        let now = if place.json { serde_json::to_string(&view)? } else { line(&view) };
+        let now = if running.json { serde_json::to_string(&view)? } else { line(&view) };
         if now != before {
             println!("{now}");
             before = now;
@@ -169,16 +174,16 @@ fn line(view: &RolloutView) -> String {
     format!(
         "{:>9} {}  {} canary requests, {} of the baseline  {}",
         state(view),
-        percent(share(view)),
+        table::percent(share(view)),
         view.canary_requests,
         view.baseline_requests,
-        plain(&view.rollout.status),
+        table::plain(&view.rollout.status),
     )
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-fn list(place: &Place, rollouts: &RolloutList) -> anyhow::Result<()> {
-    if place.json {
+fn list(running: &Running, rollouts: &RolloutList) -> anyhow::Result<()> {
+    if running.json {
         println!("{}", serde_json::to_string_pretty(rollouts)?);
         return Ok(());
     }
@@ -186,19 +191,19 @@ fn list(place: &Place, rollouts: &RolloutList) -> anyhow::Result<()> {
         json!({
             "id": view.rollout.id, "model": view.rollout.model,
             "versions": format!("{} -> {}", view.rollout.baseline, view.rollout.canary),
-            "state": state(view), "share": percent(share(view)),
-            "canary_requests": view.canary_requests, "status": view.rollout.status,
+            "state": state(view), "share": table::percent(share(view)),
+            "canary requests": view.canary_requests, "status": view.rollout.status,
         })
     };
     let rows: Vec<_> = rollouts.rollouts.iter().map(row).collect();
-    let first = ["id", "model", "versions", "state", "share", "canary_requests"];
+    let first = ["id", "model", "versions", "state", "share", "canary requests"];
     println!("{}", table::of(&first, &rows));
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "what the command line asked for")]
-fn print(place: &Place, view: &RolloutView) -> anyhow::Result<()> {
-    if place.json {
+fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
+    if running.json {
         println!("{}", serde_json::to_string_pretty(view)?);
         return Ok(());
     }
@@ -210,16 +215,16 @@ fn print(place: &Place, view: &RolloutView) -> anyhow::Result<()> {
         rollout.canary,
         rollout.baseline,
         state(view),
-        percent(share(view)),
-        plain(&rollout.created_by),
-        plain(&rollout.status)
+        table::percent(share(view)),
+        table::plain(&rollout.created_by),
+        table::plain(&rollout.status)
     );
     let rows: Vec<_> = view.guardrails.iter().map(guardrail).collect();
-    let first = ["guardrail", "canary", "baseline", "ratio_from", "to"];
+    let first = ["guardrail", "canary", "baseline", "ratio from", "ratio to"];
     println!("{}\n", table::of(&first, &rows));
     let moves = rollout.moves.iter().map(|step| {
         json!({
-            "at": table::moment(step.at), "share": percent(step.share), "generation": step.generation,
+            "at": table::moment(step.at), "share": table::percent(step.share), "generation": step.generation,
             "by": step.by, "why": step.reason,
         })
     });
@@ -230,15 +235,15 @@ fn print(place: &Place, view: &RolloutView) -> anyhow::Result<()> {
 fn guardrail(view: &GuardrailView) -> Value {
     let rate = |bad: u64, requests: u64| match requests {
         0 => "-".to_owned(),
-        _ => format!("{bad} of {requests} ({})", percent(bad as f64 / requests as f64)),
+        _ => format!("{bad} of {requests} ({})", table::percent(bad as f64 / requests as f64)),
     };
     let bound = |bound: Option<f64>| bound.map(|bound| format!("{bound:.2}"));
     json!({
         "guardrail": view.name,
         "canary": rate(view.canary_bad, view.canary_requests),
         "baseline": rate(view.baseline_bad, view.baseline_requests),
-        "ratio_from": bound(view.ratio_lower), "to": bound(view.ratio_upper),
-        "harm_at_next_step": view.harm_at_next_step.map(percent),
+        "ratio from": bound(view.ratio_lower), "ratio to": bound(view.ratio_upper),
+        "harm at next step": view.harm_at_next_step.map(table::percent),
     })
 }
 
@@ -249,14 +254,4 @@ fn state(view: &RolloutView) -> String {
 
 fn share(view: &RolloutView) -> f64 {
     view.rollout.moves.last().map_or(0.0, |last| last.share)
-}
-
-fn percent(share: f64) -> String {
-    let text = format!("{:.2}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// What others wrote must not steer the terminal.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use contracts::ApiError;
 use contracts::router::{
     Asked, Explained, History, NewArm, NewRollback, NewRoute, NewSwitch, RolledBack,
 };
 use domain::route::{Arm, BUCKETS};
+use domain::targeting::{Condition, Range};
 use domain::{ModelName, Route, VersionId};
 use serde_json::{Value, json};
 
-use super::{Place, table};
+use super::{Running, table};
 
 /// `decision-engine route ...`
 #[derive(Debug, Subcommand)]
@@ -53,8 +55,8 @@ pub enum RouteCommand {
         #[arg(long = "context", value_parser = field)]
         fields: Vec<(String, Value)>,
         /// A header, `x-plan=gold`; again for more.
-        #[arg(long = "header", value_parser = field)]
-        headers: Vec<(String, Value)>,
+        #[arg(long = "header", value_parser = header)]
+        headers: Vec<(String, String)>,
         /// The version that it names.
         #[arg(long)]
         version: Option<VersionId>,
@@ -110,10 +112,12 @@ pub struct RollbackCommand {
 ///
 /// # Errors
 /// What the engine refuses.
-pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn route(running: &Running, command: RouteCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     match command {
-        RouteCommand::Show { model } => show(place, &engine.get(&at(&model, "route"), &[]).await?),
+        RouteCommand::Show { model } => {
+            show(running, &engine.get(&at(&model, "route"), &[]).await?)
+        }
         RouteCommand::Put { model, arms, standby, file, reason, generation } => {
             let mut new = match file {
                 Some(file) => read(&file)?,
@@ -124,31 +128,27 @@ pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
                 new.reason = reason;
             }
             new.generation = generation.or(new.generation);
-            show(place, &engine.put(&at(&model, "route"), &new).await?)
+            show(running, &engine.put(&at(&model, "route"), &new).await?)
         }
         RouteCommand::Explain { model, unit, fields, headers, version } => {
-            let text = |value: Value| match value {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
-            let headers = headers.into_iter().map(|(name, value)| (name, text(value))).collect();
+            let headers = headers.into_iter().collect();
             let context = fields.into_iter().collect();
             let asked = Asked { unit, context, headers, version, ..Asked::default() };
-            explain(place, &engine.post(&at(&model, "route/explain"), &asked).await?)
+            explain(running, &engine.post(&at(&model, "route/explain"), &asked).await?)
         }
         RouteCommand::History { model, at: moment, before, limit } => {
             let mut query = vec![("limit", limit.to_string())];
             query.extend(moment.map(|moment| ("at", moment)));
             query.extend(before.map(|before| ("before", before.to_string())));
-            history(place, &engine.get(&at(&model, "history"), &query).await?)
+            history(running, &engine.get(&at(&model, "history"), &query).await?)
         }
         RouteCommand::Switch { model, reason } => {
             let asked = NewSwitch { reason, generation: None };
-            show(place, &engine.post(&at(&model, "route/switch"), &asked).await?)
+            show(running, &engine.post(&at(&model, "route/switch"), &asked).await?)
         }
         RouteCommand::Clear { model, version, reason } => {
             let path = at(&model, &format!("blocks/{version}"));
-            show(place, &engine.delete_with(&path, &[("reason", reason)]).await?)
+            show(running, &engine.delete_with(&path, &[("reason", reason)]).await?)
         }
     }
 }
@@ -158,11 +158,11 @@ pub async fn route(place: &Place, command: RouteCommand) -> anyhow::Result<()> {
 /// # Errors
 /// What the engine refuses. Also if a router did not confirm it, after the answer is printed, so that
 /// a script does not take it for done.
-pub async fn rollback(place: &Place, command: RollbackCommand) -> anyhow::Result<()> {
-    let engine = place.engine()?;
+pub async fn rollback(running: &Running, command: RollbackCommand) -> anyhow::Result<()> {
+    let engine = running.engine()?;
     let RollbackCommand { model, to, reason } = command;
     let asked = NewRollback { to, reason };
-    let done: RolledBack = engine.post(&at(&model, "rollback"), &asked).await?;
+    let done: RolledBack = engine.post(&at(&model, "rollback"), &asked).await.map_err(with_hint)?;
     let list =
         |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(", ") };
     let rows = [
@@ -177,19 +177,27 @@ pub async fn rollback(place: &Place, command: RollbackCommand) -> anyhow::Result
         ("took", format!("{:.1} ms", done.took_ms)),
     ];
     let rows: Vec<_> = rows.map(|(what, is)| json!({"a rollback": what, "is": is})).to_vec();
-    place.print(&done, || table::of(&["a rollback"], &rows))?;
+    running.print(&done, || table::of(&["a rollback"], &rows))?;
     if done.unconfirmed.is_empty() {
         return Ok(());
     }
     bail!("{} of the routers did not confirm it: they follow if they live", done.unconfirmed.len())
 }
 
+/// The API speaks of its own field where a person has an option.
+fn with_hint(mut error: ApiError) -> ApiError {
+    if error.message.contains("`to`") {
+        error.message.push_str("\n  with this command: `--to <version>`");
+    }
+    error
+}
+
 fn at(model: &ModelName, what: &str) -> String {
     format!("/api/v1/models/{model}/{what}")
 }
 
-fn show(place: &Place, route: &Route) -> anyhow::Result<()> {
-    place.print(route, || {
+fn show(running: &Running, route: &Route) -> anyhow::Result<()> {
+    running.print(route, || {
         let Route { model, generation, updated_by, updated_at, .. } = route;
         let (cause, updated_at) = (cause(route), table::moment(*updated_at));
         format!(
@@ -199,7 +207,7 @@ fn show(place: &Place, route: &Route) -> anyhow::Result<()> {
     })
 }
 
-fn history(place: &Place, history: &History) -> anyhow::Result<()> {
+fn history(running: &Running, history: &History) -> anyhow::Result<()> {
     let rows: Vec<_> = history
         .routes
         .iter()
@@ -217,11 +225,11 @@ fn history(place: &Place, history: &History) -> anyhow::Result<()> {
         })
         .collect();
     let first = ["generation", "from", "until", "arms", "made", "by"];
-    place.print(history, || table::of(&first, &rows))
+    running.print(history, || table::of(&first, &rows))
 }
 
-fn explain(place: &Place, explained: &Explained) -> anyhow::Result<()> {
-    place.print(explained, || {
+fn explain(running: &Running, explained: &Explained) -> anyhow::Result<()> {
+    running.print(explained, || {
         format!("version {}\n{}", explained.version, explained.steps.join("\n"))
     })
 }
@@ -231,13 +239,15 @@ fn parts(route: &Route) -> Vec<Value> {
     let row = |part: &str, versions: String, note: String| json!({"part": part, "versions": versions, "note": note});
     let mut rows = vec![row("arms", arms(&route.arms), String::new())];
     for rule in &route.rules {
-        rows.push(row("rule", arms(&rule.arms), rule.name.clone()));
+        let when: Vec<String> = rule.when.iter().map(condition).collect();
+        let when = if when.is_empty() { "always".to_owned() } else { when.join(" and ") };
+        rows.push(row("rule", arms(&rule.arms), format!("{}: {when}", rule.name)));
     }
     for trial in &route.trials {
         rows.push(row("experiment", arms(&trial.arms), trial.experiment.to_string()));
     }
     for shadow in &route.shadows {
-        let note = format!("{} % of the requests", shadow.share * 100.0);
+        let note = format!("{} of the requests", table::percent(shadow.share));
         rows.push(row("shadow", shadow.version.to_string(), note));
     }
     if !route.standby.is_empty() {
@@ -245,13 +255,18 @@ fn parts(route: &Route) -> Vec<Value> {
     }
     if !route.fallback.is_none() {
         let versions: Vec<_> = route.fallback.versions.iter().map(ToString::to_string).collect();
-        let note = if route.fallback.last_good { "then the last good answer" } else { "" };
-        rows.push(row("fallback", versions.join(", "), note.to_owned()));
+        let last_good = route.fallback.last_good.then(|| "the last good answer".to_owned());
+        let default = route.fallback.default.as_ref().map(|answer| format!("the answer {answer}"));
+        let then: Vec<String> = last_good.into_iter().chain(default).collect();
+        let note = then.iter().map(|then| format!("then {then}")).collect::<Vec<_>>().join(", ");
+        rows.push(row("fallback", versions.join(", "), note));
     }
     if let Some(rollout) = &route.rollout {
         rows.push(row("rollout", String::new(), rollout.to_string()));
     }
-    for blocked in &route.blocked {
+    let mut blocked: Vec<_> = route.blocked.iter().collect();
+    blocked.sort_by_key(|blocked| blocked.version);
+    for blocked in blocked {
         let at = table::moment(blocked.at);
         let note = format!("{} (by {} at {at})", blocked.reason, blocked.by);
         rows.push(row("blocked", blocked.version.to_string(), note));
@@ -259,11 +274,32 @@ fn parts(route: &Route) -> Vec<Value> {
     rows
 }
 
+/// A condition in a few words.
+fn condition(condition: &Condition) -> String {
+    let Condition { field, equals, one_of, range, prefix, exists, audience, not } = condition;
+    let text = if let Some(audience) = audience {
+        format!("in audience {audience}")
+    } else if let Some(value) = equals {
+        format!("{field} = {value}")
+    } else if let Some(values) = one_of {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        format!("{field} in [{}]", values.join(", "))
+    } else if let Some(Range { min, max }) = range {
+        let min = min.map(|min| format!("{field} >= {min}"));
+        let max = max.map(|max| format!("{field} < {max}"));
+        min.into_iter().chain(max).collect::<Vec<_>>().join(" and ")
+    } else if let Some(prefix) = prefix {
+        format!("{field} begins with {prefix}")
+    } else {
+        format!("{field} is {}", if *exists == Some(false) { "absent" } else { "there" })
+    };
+    if *not { format!("not ({text})") } else { text }
+}
+
 /// Versions with their shares: `1: 90 %, 2: 10 %`.
-fn arms(arms: &[Arm]) -> String {
-    let share = |arm: &Arm| f64::from(arm.share_ppm) * 100.0 / f64::from(BUCKETS);
-    let arms: Vec<_> =
-        arms.iter().map(|arm| format!("{}: {} %", arm.version, share(arm))).collect();
+pub(super) fn arms(arms: &[Arm]) -> String {
+    let share = |arm: &Arm| table::percent(f64::from(arm.share_ppm) / f64::from(BUCKETS));
+    let arms: Vec<_> = arms.iter().map(|arm| format!("{}: {}", arm.version, share(arm))).collect();
     arms.join(", ")
 }
 
@@ -291,6 +327,12 @@ fn field(text: &str) -> Result<(String, Value), String> {
     Ok((name.to_owned(), value))
 }
 
+fn header(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("`{text}` must be a header and its value, such as `x-plan=gold`");
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,5 +348,46 @@ mod tests {
         assert_eq!(field("age=12").unwrap(), ("age".to_owned(), json!(12)));
         assert_eq!(field("q=a=b").unwrap(), ("q".to_owned(), json!("a=b")));
         assert!(field("country").is_err());
+        assert_eq!(header("x-v=007").unwrap(), ("x-v".to_owned(), "007".to_owned()));
+        assert!(header("x-app-version").unwrap_err().contains("`x-plan=gold`"));
+    }
+
+    #[test]
+    fn conditions_are_told_in_a_few_words() {
+        let told = [
+            (json!({"field": "unit", "equals": "a"}), "unit = \"a\""),
+            (json!({"field": "role", "in": ["a", 1], "not": true}), "not (role in [\"a\", 1])"),
+            (
+                json!({"field": "context.age", "range": {"min": 1.0, "max": 2.5}}),
+                "context.age >= 1 and context.age < 2.5",
+            ),
+            (json!({"field": "context.age", "exists": false}), "context.age is absent"),
+            (json!({"field": "header.x-a", "prefix": "1."}), "header.x-a begins with 1."),
+            (json!({"audience": "staff"}), "in audience staff"),
+        ];
+        for (value, text) in told {
+            assert_eq!(condition(&serde_json::from_value(value).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn a_route_tells_all_of_its_fallback_and_blocked_versions_in_order() {
+        let blocked = |version: &str| {
+            json!({"version": version, "reason": "bad", "by": "anna",
+            "at": "2026-01-02T00:00:00Z"})
+        };
+        let route = json!({
+            "model": "iris", "generation": 3, "salt": "s", "arms": [], "segments": [], "cause": "put",
+            "updated_by": "anna", "updated_at": "2026-01-02T00:00:00Z",
+            "rules": [{"name": "staff", "when": [{"field": "role", "equals": "admin"}],
+                "arms": [{"version": "2", "weight": 1.0, "share_ppm": 1_000_000}]}],
+            "fallback": {"versions": ["1"], "last_good": true, "default": {"label": "no"}},
+            "blocked": [blocked("10"), blocked("9")],
+        });
+        let rows = parts(&serde_json::from_value(route).unwrap());
+        let notes: Vec<_> = rows.iter().map(|row| row["note"].as_str().unwrap()).collect();
+        assert_eq!(notes[1], "staff: role = \"admin\"");
+        assert_eq!(notes[2], "then the last good answer, then the answer {\"label\":\"no\"}");
+        assert_eq!((&rows[3]["versions"], &rows[4]["versions"]), (&json!("9"), &json!("10")));
     }
 }

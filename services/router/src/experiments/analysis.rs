@@ -77,7 +77,13 @@ pub fn analyse(experiment: &Experiment, sample: &Sample, at: OffsetDateTime) -> 
     let report = Report {
         experiment: experiment.id.clone(),
         name: experiment.name.clone(),
+        model: experiment.model.clone(),
+        hypothesis: experiment.hypothesis.clone(),
         state: experiment.state,
+        verdict: experiment.verdict.clone(),
+        started_at: experiment.started_at,
+        ended_at: experiment.ended_at,
+        epochs: experiment.epochs.clone(),
         at,
         arms: arms(experiment, sample),
         power: power(experiment, sample, &treatments, primary, elapsed_s),
@@ -179,7 +185,8 @@ impl Planned<'_> {
             }
             comparisons.push(self.comparison(*version, compared, p_value));
         }
-        MetricReport { name: self.metric.name.clone(), role: self.role, arms, comparisons }
+        let unit = self.metric.unit().map(str::to_owned);
+        MetricReport { name: self.metric.name.clone(), role: self.role, unit, arms, comparisons }
     }
 
     fn comparison(

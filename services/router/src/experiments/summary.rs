@@ -14,6 +14,8 @@ use super::fold::{Sample, UnitRow};
 
 /// The chance of finding the minimum effect that the number of units needed is for.
 const POWER: f64 = 0.8;
+/// How long units are counted before a day's number is told from them, seconds.
+const LEAST_ELAPSED_S: f64 = 3600.0;
 
 pub(super) fn arms(experiment: &Experiment, sample: &Sample) -> Vec<ArmReport> {
     let chances = bandit::chances_best(&experiment.design, sample);
@@ -80,12 +82,12 @@ pub(super) fn power(
     let all = each.into_iter().collect::<Option<Vec<f64>>>();
     let most = all.and_then(|all| all.into_iter().reduce(f64::max)).filter(|n| n.is_finite());
     let days = elapsed_s / 86_400.0;
-    let units_per_day = (days > 0.0 && units > 0).then(|| units as f64 / days);
+    let units_per_day = (elapsed_s >= LEAST_ELAPSED_S && units > 0).then(|| units as f64 / days);
     let days_left =
         most.zip(units_per_day).map(|(needed, rate)| ((needed - units as f64) / rate).max(0.0));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let units_needed = most.map(|needed| needed.ceil() as u64);
-    Power { units_needed, units, units_per_day, days_left }
+    Power { effect: design.minimum_effect, units_needed, units, units_per_day, days_left }
 }
 
 pub(super) fn notes(

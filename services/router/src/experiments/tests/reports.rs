@@ -1,8 +1,11 @@
 //! What a report says.
 
 use contracts::router::{Advice, GuardrailState, MetricRole};
+use domain::experiment::Verdict;
 
 use super::*;
+
+const DAY: i64 = 86_400;
 
 #[test]
 fn a_report_by_hand() {
@@ -41,6 +44,35 @@ fn a_report_by_hand() {
     );
     assert_eq!(report.sample_ratio.observed, [400, 400]);
     assert_eq!((report.power.units, report.power.days_left), (800, report.power.days_left));
+}
+
+#[test]
+fn an_ended_experiment_tells_what_was_decided_beside_what_the_evidence_said() {
+    let mut experiment = running(design(&[1.0, 1.0], value_metric()));
+    let seen = events(&experiment, &[(400, 120), (400, 180)]);
+    assert_eq!(report(&experiment, moment(20 * DAY), &seen).verdict, None);
+    let (by, reason) = ("anna".to_owned(), "cheaper".to_owned());
+    let at = moment(15 * DAY);
+    let verdict = Verdict { version: Some(version(1)), by, reason, at };
+    (experiment.state, experiment.ended_at) = (ExperimentState::Decided, Some(at));
+    experiment.verdict = Some(verdict.clone());
+    weigh(&mut experiment, &[1.0, 3.0], moment(10 * DAY));
+    let ended = report(&experiment, moment(20 * DAY), &seen);
+    assert_eq!((ended.state, ended.verdict), (ExperimentState::Decided, Some(verdict)));
+    assert_eq!((ended.started_at, ended.ended_at), (Some(moment(0)), Some(at)));
+    assert_eq!((ended.epochs, ended.hypothesis), (experiment.epochs.clone(), "better".to_owned()));
+}
+
+#[test]
+fn a_days_number_is_told_after_an_hour() {
+    let experiment = running(design(&[1.0, 1.0], value_metric()));
+    let seen = events(&experiment, &[(4, 2), (4, 2)]);
+    let early = report(&experiment, moment(3599), &seen).power;
+    assert!(early.units_needed.is_some() && early.effect > 0.0, "{early:?}");
+    assert_eq!((early.units_per_day, early.days_left), (None, None));
+    let later = report(&experiment, moment(3600), &seen).power;
+    assert_eq!(later.units_per_day, Some(8.0 * 24.0));
+    assert!(later.days_left.is_some());
 }
 
 #[test]
