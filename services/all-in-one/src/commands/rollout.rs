@@ -209,7 +209,7 @@ fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
     }
     let rollout = &view.rollout;
     println!(
-        "{} of model {}: version {} in the place of version {}\n{} at {}, by {}: {}\n",
+        "{} of model {}: version {} in the place of version {}\n{} at {}, begun by {}: {}\n",
         rollout.id,
         rollout.model,
         rollout.canary,

@@ -175,6 +175,15 @@ pub async fn rollback(running: &Running, command: RollbackCommand) -> anyhow::Re
         ("stored", if done.stored { "yes" } else { "later" }.to_owned()),
         ("ended", list(done.ended.iter().map(ToString::to_string).collect())),
         ("took", format!("{:.1} ms", done.took_ms)),
+        (
+            "repeated",
+            if done.repeated {
+                "yes: another had just done it; `--to` goes further back"
+            } else {
+                "no"
+            }
+            .to_owned(),
+        ),
     ];
     let rows: Vec<_> = rows.map(|(what, is)| json!({"a rollback": what, "is": is})).to_vec();
     running.print(&done, || table::of(&["a rollback"], &rows))?;
