@@ -276,7 +276,8 @@ async fn a_shadow_of_the_control_takes_variance_away(topology: Topology) {
     };
     let compared =
         until("the shadow's answers take variance away", Duration::from_secs(30), compared).await;
-    assert!((compared["difference"].as_f64().unwrap() - 1.0).abs() < 0.2, "{compared}");
+    // Within five standard errors or so: who is in which arm is another draw in each run.
+    assert!((compared["difference"].as_f64().unwrap() - 1.0).abs() < 0.5, "{compared}");
     assert!(compared["lower"].as_f64().unwrap() > 0.0, "{compared}");
 }
 
