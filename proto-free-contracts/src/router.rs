@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 pub use experiments::*;
 pub use registry::*;
-pub use report_text::Ending;
+pub use report_text::{Ending, moment, short_number};
 pub use rollouts::*;
 pub use routing::*;
 pub use shadows::*;

@@ -98,9 +98,30 @@ fn units(count: u64) -> String {
 }
 
 /// A moment to the second, in UTC.
-fn moment(at: OffsetDateTime) -> String {
+pub fn moment(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
+}
+
+/// A number with four digits that count, as reports show it.
+pub fn short_number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let size = value.abs().log10().floor();
+    if !(-5.0..9.0).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8")]
+    let digits = (3.0 - size).clamp(0.0, 8.0) as usize;
+    without_zeros(format!("{value:.digits$}"))
+}
+
+fn without_zeros(text: String) -> String {
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
 }
 
 /// A number of which so many digits count.
@@ -115,11 +136,7 @@ fn rounded(value: f64, digits: i32) -> String {
     }
     let step = 10f64.powi(size + 1 - digits);
     let places = usize::try_from(digits - 1 - size).unwrap_or_default();
-    let text = format!("{:.places$}", (value / step).round() * step);
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
+    without_zeros(format!("{:.places$}", (value / step).round() * step))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use contracts::ApiError;
 use contracts::auth::{NewApiKey, NewUser, UserPatch};
-
 use domain::{Clock as _, ModelName, Role, Scope, SealedEntry};
 use runtime::SystemClock;
 use runtime::service::SettingsFile;

@@ -4,11 +4,10 @@ mod chart;
 mod page;
 mod scale;
 
+use contracts::router::short_number;
+
 pub use chart::svg;
 pub use page::html;
-
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 /// Text as it may stand in markup.
 fn escaped(text: &str) -> String {
@@ -60,30 +59,10 @@ fn with_minus(text: &str) -> String {
     told
 }
 
-/// A moment to the second.
-fn moment(at: OffsetDateTime) -> String {
-    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    at.to_offset(time::UtcOffset::UTC).format(form).unwrap_or_default()
-}
-
 /// A number with four digits that count; a dash for none.
 fn number(value: Option<f64>) -> String {
-    let Some(value) = value.filter(|value| value.is_finite()) else { return "–".to_owned() };
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let size = value.abs().log10().floor();
-    if !(-5.0..9.0).contains(&size) {
-        return format!("{value:.3e}").replace('-', "−");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8")]
-    let digits = (3.0 - size).clamp(0.0, 8.0) as usize;
-    let text = format!("{value:.digits$}");
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => text.as_str(),
-    };
-    text.replace('-', "−")
+    let value = value.filter(|value| value.is_finite());
+    value.map_or_else(|| "–".to_owned(), |value| short_number(value).replace('-', "−"))
 }
 
 #[cfg(test)]

@@ -153,10 +153,11 @@ impl Service {
         call: &Call,
         action: &'static str,
         model: &ModelName,
+        reason: &str,
         before: Value,
         after: Value,
     ) {
-        let (target, reason) = (format!("model:{model}"), String::new());
+        let (target, reason) = (format!("model:{model}"), reason.to_owned());
         let change = runtime::audit::Change { action, target, reason, before, after };
         self.tell_of_change(call, model, change).await;
     }
@@ -179,6 +180,16 @@ impl Service {
     async fn existing_model(&self, name: &ModelName) -> Result<Model, ApiError> {
         let model = self.deps.relational.registry.model(name).await.map_err(RouterError::from)?;
         model.ok_or_else(|| unknown_model(name))
+    }
+
+    /// A model whose versions this role is told of.
+    async fn model_shown_to(&self, role: Role, name: &ModelName) -> Result<Model, ApiError> {
+        let model = self.existing_model(name).await?;
+        if policy::in_force(&model).shows_version_to(role) {
+            Ok(model)
+        } else {
+            Err(not_shown(name))
+        }
     }
 }
 

@@ -181,12 +181,7 @@ fn line(view: &RolloutView) -> String {
     )
 }
 
-#[expect(clippy::print_stdout, reason = "what the command line asked for")]
 fn list(running: &Running, rollouts: &RolloutList) -> anyhow::Result<()> {
-    if running.json {
-        println!("{}", serde_json::to_string_pretty(rollouts)?);
-        return Ok(());
-    }
     let row = |view: &RolloutView| {
         json!({
             "id": view.rollout.id, "model": view.rollout.model,
@@ -195,21 +190,20 @@ fn list(running: &Running, rollouts: &RolloutList) -> anyhow::Result<()> {
             "canary requests": view.canary_requests, "status": view.rollout.status,
         })
     };
-    let rows: Vec<_> = rollouts.rollouts.iter().map(row).collect();
     let first = ["id", "model", "versions", "state", "share", "canary requests"];
-    println!("{}", table::of(&first, &rows));
-    Ok(())
+    running.print(rollouts, || {
+        table::of(&first, &rollouts.rollouts.iter().map(row).collect::<Vec<_>>())
+    })
 }
 
-#[expect(clippy::print_stdout, reason = "what the command line asked for")]
 fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
-    if running.json {
-        println!("{}", serde_json::to_string_pretty(view)?);
-        return Ok(());
-    }
+    running.print(view, || in_words(view))
+}
+
+fn in_words(view: &RolloutView) -> String {
     let rollout = &view.rollout;
-    println!(
-        "{} of model {}: version {} in the place of version {}\n{} at {}, begun by {}: {}\n",
+    let head = format!(
+        "{} of model {}: version {} in the place of version {}\n{} at {}, begun by {}: {}",
         rollout.id,
         rollout.model,
         rollout.canary,
@@ -219,17 +213,17 @@ fn print(running: &Running, view: &RolloutView) -> anyhow::Result<()> {
         table::plain(&rollout.created_by),
         table::plain(&rollout.status)
     );
-    let rows: Vec<_> = view.guardrails.iter().map(guardrail).collect();
+    let guardrails: Vec<_> = view.guardrails.iter().map(guardrail).collect();
     let first = ["guardrail", "canary", "baseline", "ratio from", "ratio to"];
-    println!("{}\n", table::of(&first, &rows));
+    let guardrails = table::of(&first, &guardrails);
     let moves = rollout.moves.iter().map(|step| {
         json!({
             "at": table::moment(step.at), "share": table::percent(step.share), "generation": step.generation,
             "by": step.by, "why": step.reason,
         })
     });
-    println!("{}", table::of(&["at", "share", "generation", "by"], &moves.collect::<Vec<_>>()));
-    Ok(())
+    let moves = table::of(&["at", "share", "generation", "by"], &moves.collect::<Vec<_>>());
+    format!("{head}\n\n{guardrails}\n\n{moves}")
 }
 
 fn guardrail(view: &GuardrailView) -> Value {

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use contracts::router::{
-    Advice, ArmReport, Comparison, GuardrailState, MetricReport, MetricRole, Report,
+    Advice, ArmReport, Comparison, GuardrailState, MetricReport, MetricRole, Report, moment,
 };
 use domain::experiment::Epoch;
 use domain::route::BUCKETS;
 
-use super::{chart, escaped, moment, number, prose};
+use super::{chart, escaped, number, prose};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:68rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem}.scroll{overflow-x:auto;overflow-wrap:normal}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{text-align:right;padding:.3rem .5rem;border-bottom:1px solid #e4e4e4;white-space:nowrap}th:first-child,td:first-child,.words th,.words td{text-align:left}td.long{white-space:normal;min-width:14rem}th{font-weight:600;color:#555}code{font:.9em ui-monospace,monospace;background:#f0f0f0;padding:.1em .25em}.small{color:#555}.advice{border-left:6px solid;padding:.6rem 1rem;background:#f6f6f6;margin:1rem 0}.advice b{display:block}.ship{border-color:#009e73}.roll_back,.invalid{border-color:#d55e00}.keep_going{border-color:#0072b2}.no_difference,.inconclusive{border-color:#888}.ended{border-color:#222}svg{display:block;width:100%;min-width:29rem;height:auto}";
 

@@ -4,7 +4,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use contracts::ApiError;
+use contracts::{ApiError, Call};
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,8 @@ use super::Service;
 
 /// The lease of whoever drives.
 const LEASE: &str = "plans";
+/// How long putting a move on record may take.
+const RECORD_LIMIT: Duration = Duration::from_secs(2);
 
 impl Service {
     /// Drives what is to be driven, for as long as this router has the lease. Runs until told to stop.
@@ -49,6 +51,11 @@ impl Service {
             self.deps.relational.plans.lease(name, &self.id, now, now).await.ok();
         }
     }
+}
+
+/// The call in whose name that is put on record which goes on by itself.
+pub(super) fn own_call() -> Call {
+    Call::service("router", RECORD_LIMIT)
 }
 
 /// Does a part of the work on one plan. A panic in it ends that part alone: the others, and later

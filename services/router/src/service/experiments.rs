@@ -14,9 +14,9 @@ use domain::{ModelName, Plan, PlanId, PlanKind, Role};
 use serde_json::{Value, json};
 use storage::StoreError;
 
+use super::Service;
 use super::routes::conditions::Conditions;
 use super::routes::new_salt;
-use super::{Service, not_shown, policy};
 use crate::assignment::{reassign, shares};
 use crate::error::RouterError;
 use crate::experiments::design::{Limits, check};
@@ -32,11 +32,8 @@ impl Service {
     ) -> Result<ExperimentList, ApiError> {
         let caller = call.require(&[Role::Analyst])?;
         let plans = self.deps.relational.plans.plans(PlanKind::Experiment, false).await;
-        let models = self.deps.relational.registry.models().await.map_err(RouterError::from)?;
         let may_see = |model: &ModelName| {
-            let policy = models.iter().find(|one| one.name == *model).map(policy::in_force);
-            let shown = policy.is_none_or(|policy| policy.shows_version_to(caller.role));
-            shown && caller.scope.has_model(model)
+            caller.scope.has_model(model) && self.table.shows_versions(model, Some(caller.role))
         };
         let mut experiments = Vec::new();
         for plan in plans.map_err(RouterError::from)? {
@@ -150,10 +147,7 @@ impl Service {
         let role = call.require(&[Role::Analyst])?.role;
         let experiment = self.experiment_in_store(id).await?;
         call.require_model(&experiment.model)?;
-        let model = self.existing_model(&experiment.model).await?;
-        if !policy::in_force(&model).shows_version_to(role) {
-            return Err(not_shown(&experiment.model));
-        }
+        self.model_shown_to(role, &experiment.model).await?;
         Ok(experiment)
     }
 

@@ -5,7 +5,7 @@ use contracts::{ApiError, Call, ErrorCode};
 use domain::{ModelName, Role, Route};
 use time::OffsetDateTime;
 
-use super::{Service, not_shown, policy};
+use super::Service;
 use crate::error::RouterError;
 
 impl Service {
@@ -22,10 +22,7 @@ impl Service {
             let why = format!("must be 1 to {most} (`router.max_history`), got `{limit}`");
             return Err(ApiError::new(ErrorCode::Unprocessable, format!("query: `limit` {why}")));
         }
-        let found = self.existing_model(&model).await?;
-        if !policy::in_force(&found).shows_version_to(role) {
-            return Err(not_shown(&model));
-        }
+        self.model_shown_to(role, &model).await?;
         let Some(newest) = self.newest(&model).await? else {
             return Ok(History { routes: Vec::new() });
         };

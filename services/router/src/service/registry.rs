@@ -10,7 +10,7 @@ use contracts::{ApiError, Call, Done, Framed};
 use domain::{Model, ModelName, ModelPolicy, Role, Version};
 use serde_json::{Value, json};
 
-use super::{READERS, Service, not_shown, policy};
+use super::{READERS, Service, policy};
 use crate::error::RouterError;
 use crate::table::{target, unknown_version};
 
@@ -57,7 +57,7 @@ impl Service {
         };
         let registry = &self.deps.relational.registry;
         registry.create_model(model.clone()).await.map_err(RouterError::from)?;
-        self.record(&call, "model.create", &model.name, Value::Null, json!(model)).await;
+        self.record(&call, "model.create", &model.name, "", Value::Null, json!(model)).await;
         self.changed().await?;
         Ok(model)
     }
@@ -72,7 +72,7 @@ impl Service {
         self.existing_model(&request.meta.model).await?;
         let version = self.register(&caller.name, request).await?;
         let after = json!({"version": version.version, "files": version.files});
-        self.record(&call, "version.create", &version.model, Value::Null, after).await;
+        self.record(&call, "version.create", &version.model, "", Value::Null, after).await;
         if let Some(route) = self.route_first(&caller.name, &version).await? {
             let (subject, data) = (format!("model:{}", version.model), json!({"after": route}));
             let why = "its first version";
@@ -86,10 +86,7 @@ impl Service {
     pub(super) async fn version_of(&self, call: Call, target: Target) -> Result<Version, ApiError> {
         let role = call.require(READERS)?.role;
         call.require_model(&target.model)?;
-        let model = self.existing_model(&target.model).await?;
-        if !policy::in_force(&model).shows_version_to(role) {
-            return Err(not_shown(&target.model));
-        }
+        self.model_shown_to(role, &target.model).await?;
         let registry = &self.deps.relational.registry;
         let versions = registry.versions(Some(&target.model)).await.map_err(RouterError::from)?;
         let found = versions.iter().find(|version| version.version == target.version).cloned();
@@ -119,7 +116,7 @@ impl Service {
         call.require_model(&model)?;
         let before = policy::in_force(&self.existing_model(&model).await?);
         let policy = self.replace_policy(&caller.name, request).await?;
-        self.record(&call, "policy.put", &model, json!(before), json!(policy)).await;
+        self.record(&call, "policy.put", &model, "", json!(before), json!(policy)).await;
         Ok(policy)
     }
 
@@ -147,7 +144,7 @@ impl Service {
         registry.set_alias(&model, &alias, version).await.map_err(RouterError::from)?;
         let after = self.existing_model(&model).await?;
         let (was, is) = (json!(before), json!(after.aliases));
-        self.record(&call, "alias.set", &model, was, is).await;
+        self.record(&call, "alias.set", &model, "", was, is).await;
         Ok(after)
     }
 
@@ -174,7 +171,7 @@ impl Service {
         registry.set_enabled(&model, version, enabled).await.map_err(RouterError::from)?;
         let action = if enabled { "version.load" } else { "version.unload" };
         let after = json!({"version": version, "enabled": enabled});
-        self.record(&call, action, &model, Value::Null, after).await;
+        self.record(&call, action, &model, "", Value::Null, after).await;
         self.changed().await?;
         if !enabled {
             for version in &concerned {

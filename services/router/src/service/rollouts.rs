@@ -12,7 +12,7 @@ mod moving;
 mod starting;
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use contracts::router::{GuardrailView, RolloutList, RolloutQuery, RolloutView};
 use contracts::{ApiError, Call, ErrorCode};
@@ -22,14 +22,12 @@ use runtime::telemetry::{label, metrics};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::{Service, not_shown};
+use super::Service;
+use super::driving::own_call;
 use crate::error::RouterError;
 use crate::rollouts::evidence::Evidence;
 use crate::rollouts::units::Units;
 use crate::rollouts::{next_share, share, verdict};
-
-/// How long putting a move on record may take.
-const RECORD_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the router that drives keeps to itself: whoever drives next finds it out again.
 #[derive(Default)]
@@ -118,9 +116,7 @@ impl Service {
         let role = call.require(&[Role::Analyst])?.role;
         let rollout = self.rollout_in_store(&id).await?;
         call.require_model(&rollout.model)?;
-        if !self.table.shows_versions(&rollout.model, Some(role)) {
-            return Err(not_shown(&rollout.model));
-        }
+        self.model_shown_to(role, &rollout.model).await?;
         Ok(view(rollout))
     }
 
@@ -173,8 +169,7 @@ impl Service {
 
     /// As [`Service::tell_of`], for what the rollout does by itself.
     async fn tell_of_own(&self, rollout: &Rollout, what: Decided, why: &str) {
-        let call = Call::service("router", RECORD_LIMIT);
-        self.tell_of(&call, rollout, what, rollout.id.as_str(), why).await;
+        self.tell_of(&own_call(), rollout, what, rollout.id.as_str(), why).await;
     }
 }
 

@@ -12,7 +12,7 @@ use domain::{ModelName, Role, Route, Version, hex};
 use serde_json::json;
 use storage::StoreError;
 
-use super::{READERS, Service, not_shown, policy};
+use super::{READERS, Service};
 use crate::error::RouterError;
 use compiling::Compiler;
 
@@ -23,10 +23,7 @@ impl Service {
     pub(super) async fn route_of(&self, call: Call, model: ModelName) -> Result<Route, ApiError> {
         let role = call.require(READERS)?.role;
         call.require_model(&model)?;
-        let found = self.existing_model(&model).await?;
-        if !policy::in_force(&found).shows_version_to(role) {
-            return Err(not_shown(&model));
-        }
+        self.model_shown_to(role, &model).await?;
         self.route_in_store(&model).await
     }
 
@@ -41,10 +38,7 @@ impl Service {
         let (model, reason) = (request.model.clone(), request.route.reason.clone());
         let before = self.deps.relational.routes.route(&model).await.map_err(RouterError::from)?;
         let route = self.replace_route(&caller.name, request).await?;
-        let (before, after) = (json!(before), json!(route));
-        let (action, target) = ("route.put", format!("model:{model}"));
-        let change = runtime::audit::Change { action, target, reason, before, after };
-        self.tell_of_change(&call, &model, change).await;
+        self.record(&call, "route.put", &model, &reason, json!(before), json!(route)).await;
         Ok(route)
     }
 

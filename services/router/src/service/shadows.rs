@@ -8,8 +8,8 @@ use contracts::{ApiError, Call};
 use domain::Role;
 use time::OffsetDateTime;
 
+use super::Service;
 use super::answering::Asking;
-use super::{Service, not_shown};
 use crate::error::RouterError;
 use crate::shadows::{Answer, compare};
 use crate::table::unknown_version;
@@ -41,10 +41,7 @@ impl Service {
     ) -> Result<ShadowReport, ApiError> {
         let role = call.require(&[Role::Analyst])?.role;
         call.require_model(&query.model)?;
-        self.existing_model(&query.model).await?;
-        if !self.table.shows_versions(&query.model, Some(role)) {
-            return Err(not_shown(&query.model));
-        }
+        self.model_shown_to(role, &query.model).await?;
         let versions = self.table.enabled_versions(&query.model);
         if !versions.contains_key(&query.version) {
             return Err(unknown_version(&query.model, query.version, versions.keys()));

@@ -2,7 +2,7 @@
 
 use contracts::router::{
     Advice, ArmMean, Comparison, Estimate, GuardrailState, MetricReport, MetricRole, Report,
-    WhatIfAnswer,
+    WhatIfAnswer, short_number,
 };
 use domain::experiment::{Experiment, GuardrailMetric, Measure, Metric};
 use domain::route::BUCKETS;
@@ -72,8 +72,7 @@ pub(super) fn experiment(experiment: &Experiment) -> String {
     if !epochs.is_empty() {
         lines.extend([String::new(), table::of(&["weights from", "arms", "by", "why"], &epochs)]);
     }
-    // What others wrote must not steer the terminal.
-    lines.join("\n").chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    joined(&lines)
 }
 
 /// A metric in a few words: its name, and what it is made of.
@@ -131,9 +130,7 @@ pub(super) fn report(report: &Report) -> String {
     lines.extend(report.split_text());
     lines.push(report.power_text());
     lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
-    // What others wrote must not steer the terminal.
-    let text = lines.join("\n");
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    joined(&lines)
 }
 
 fn of_metric(metric: &MetricReport) -> String {
@@ -208,21 +205,12 @@ pub(super) fn what_if(answer: &WhatIfAnswer) -> String {
 
 /// Four digits that count; `-` for none.
 fn short(value: Option<f64>) -> String {
-    let Some(value) = value.filter(|value| value.is_finite()) else { return "-".to_owned() };
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let size = value.abs().log10().floor();
-    if !(-5.0..9.0).contains(&size) {
-        return format!("{value:.3e}");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8")]
-    let digits = (3.0 - size).clamp(0.0, 8.0) as usize;
-    let text = format!("{value:.digits$}");
-    if !text.contains('.') {
-        return text;
-    }
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    value.filter(|value| value.is_finite()).map_or_else(|| "-".to_owned(), short_number)
+}
+
+/// Lines, in which what others wrote must not steer the terminal.
+fn joined(lines: &[String]) -> String {
+    lines.join("\n").chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use contracts::{ApiError, Call, ErrorCode};
+use contracts::{ApiError, ErrorCode};
 use domain::experiment::{Advice, Allocation, Experiment, ExperimentState};
 use domain::route::Arm;
 use domain::{PlanId, Route};
@@ -23,12 +23,10 @@ use super::{Service, Told, keep_least};
 use crate::assignment::shares;
 use crate::error::RouterError;
 use crate::experiments::{Sample, bandit, looks};
-use crate::service::driving::survived;
+use crate::service::driving::{own_call, survived};
 
 /// The lease of whoever looks.
 const LEASE: &str = "experiments";
-/// How long an entry of the trail may take.
-const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// A look takes at most this part of the time.
 const PART: u32 = 10;
 
@@ -170,8 +168,7 @@ impl Service {
         if let Some(after) = after {
             let (action, kind) = ("experiment.weights", "experiment.weights_changed");
             let told = Told { action, kind, reason: &next.reason };
-            let call = Call::service("router", RECORD_LIMIT);
-            self.put_on_record(&call, by, told, super::in_short(experiment), &after).await;
+            self.put_on_record(&own_call(), by, told, super::in_short(experiment), &after).await;
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use contracts::Call;
 use domain::{ModelName, Route};
 use serde::{Deserialize, Serialize};
 use storage::StoreError;
@@ -19,6 +18,7 @@ use super::aim::{Signature, is_done, rolled_back};
 use super::{ATTEMPTS, Service};
 use crate::error::RouterError;
 use crate::saved;
+use crate::service::driving::own_call;
 
 /// How the file is written; another number is not read.
 const FORMAT: u32 = 1;
@@ -175,9 +175,7 @@ impl Service {
             };
             let generation = settled.generation;
             tracing::info!(%model, generation, "the store has a rollback that was made while it was down");
-            let call =
-                Call::service("router", Duration::from_millis(self.settings.push_timeout_ms));
-            self.end_plans(&call, &settled, None).await;
+            self.end_plans(&own_call(), &settled, None).await;
             self.back.pending.forget(model, newest.generation).await;
         }
         Ok(())
