@@ -94,7 +94,7 @@ async fn a_seeded_disagreement_is_found(topology: Topology) {
 async fn a_shadow_delays_nobody(topology: Topology) {
     let engine = Engine::start(Setup::new(topology)).await;
     let client = super::routing::two_versions(&engine, "iris").await;
-    let rounds = if at_length() { 21 } else { 5 };
+    let rounds = if at_length() { 21 } else { 9 };
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         for (share, times) in [(0.0, &mut without), (1.0, &mut with)] {
